@@ -1,0 +1,181 @@
+"""The only reader of params.yaml: every key is known, typed and in range before any work starts."""
+
+import difflib
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from inspection.errors import ConfigError
+
+CNN_VOTER = "baseline_cnn"
+"""The voter trained on the photographs themselves."""
+CLASSIFIERS = ("svm", "random_forest", "xgboost")
+"""Classifiers trained on the features of each backbone; a voter is named ``<backbone>_<classifier>``."""
+POOLINGS = ("avg", "max", "std")
+WEIGHTS_FOLDER = "weights"
+"""The only folder own weights are read from: DVC watches it."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class DataParams(_Section):
+    """Where the photographs are and how they are divided (see README, Params)."""
+
+    source: str = Field(min_length=1)
+    defect_threshold: float = Field(gt=0, le=1)
+    uncertain_weight: float = Field(gt=0, le=1)
+    test_share: float = Field(gt=0, lt=1)
+    folds: int = Field(ge=2)
+    max_unreadable_share: float = Field(ge=0, lt=1)
+
+
+class FeatureParams(_Section):
+    """What a backbone looks at, and which of its feature maps become the feature vector."""
+
+    image_size: int = Field(ge=32, le=2048)
+    layers: dict[str, list[str]]
+    pooling: list[Literal["avg", "max", "std"]] = Field(min_length=1)
+    weights: dict[str, str]
+
+    @field_validator("weights")
+    @classmethod
+    def _inside_weights_folder(cls, weights):
+        for file in weights.values():
+            parts = Path(file).parts
+            if len(parts) < 2 or parts[0] != WEIGHTS_FOLDER or ".." in parts:
+                raise ValueError(f"{file!r} must lie in {WEIGHTS_FOLDER}/, where DVC watches it")
+        return weights
+
+
+class AugmentParams(_Section):
+    """Random changes to training images that leave a good part good."""
+
+    flips: bool
+    rotations: bool
+    brightness: float = Field(ge=0, lt=1)
+    contrast: float = Field(ge=0, lt=1)
+
+
+class CnnParams(_Section):
+    """BaselineCNN and its training."""
+
+    image_size: int = Field(ge=16, le=1024)
+    channels: list[int] = Field(min_length=1)
+    dropout: float = Field(ge=0, lt=1)
+    learning_rate: float = Field(gt=0)
+    weight_decay: float = Field(ge=0)
+    batch_size: int = Field(ge=2)
+    epochs: int = Field(ge=1)
+    patience: int = Field(ge=1)
+    augment: AugmentParams
+
+    @model_validator(mode="after")
+    def _image_survives_pooling(self):
+        smallest = 2 ** len(self.channels)
+        if min(self.channels) < 1 or self.image_size < smallest:
+            raise ValueError(
+                f"{len(self.channels)} blocks halve the image {len(self.channels)} times: channels must be positive "
+                f"and image_size at least {smallest}"
+            )
+        return self
+
+
+class SearchParams(_Section):
+    """Values tried per hyper-parameter of each classifier: scikit-learn's and XGBoost's own parameter names."""
+
+    svm: dict[str, list]
+    random_forest: dict[str, list]
+    xgboost: dict[str, list]
+
+    @field_validator("*")
+    @classmethod
+    def _values_to_try(cls, grid):
+        for name, values in grid.items():
+            if not values:
+                raise ValueError(f"{name} has no value to try")
+        return grid
+
+
+class EnsembleParams(_Section):
+    """How the votes become a verdict."""
+
+    voting: Literal["hard", "soft", "weighted"]
+    threshold: float = Field(gt=0, lt=1)
+
+
+class Params(_Section):
+    """The whole of params.yaml."""
+
+    seed: int = Field(ge=0, lt=2**32)
+    data: DataParams
+    backbones: list[str] = Field(min_length=1)
+    classifiers: list[Literal["svm", "random_forest", "xgboost"]] = Field(min_length=1)
+    features: FeatureParams
+    cnn: CnnParams
+    search: SearchParams
+    ensemble: EnsembleParams
+
+    @field_validator("backbones", "classifiers")
+    @classmethod
+    def _each_once(cls, names):
+        repeated = sorted({name for name in names if names.count(name) > 1})
+        if repeated:
+            raise ValueError(f"{', '.join(repeated)} is listed twice")
+        return names
+
+
+def load_params(path: str | Path = "params.yaml") -> Params:
+    """Read and check the params of the pipeline.
+
+    Parameters
+    ----------
+    path : str or Path
+        A YAML 1.2 file, the dialect DVC writes (``1e-3`` is a number, ``no`` is a string).
+
+    Returns
+    -------
+    Params
+        Immutable.
+
+    Raises
+    ------
+    ConfigError
+        If the file is missing, not YAML, or has an unknown, missing, mistyped or out-of-range key. One message lists
+        every problem.
+    """
+    try:
+        content = YAML(typ="safe").load(Path(path))
+    except FileNotFoundError as problem:
+        raise ConfigError(f"{path} is missing; run from the folder that holds it.") from problem
+    except YAMLError as problem:
+        raise ConfigError(f"{path} is not valid YAML: {problem}") from problem
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path} must be a mapping of sections to keys, found {type(content).__name__}.")
+    try:
+        return Params.model_validate(content)
+    except ValidationError as problem:
+        raise ConfigError("\n".join(_explain(error, path) for error in problem.errors())) from problem
+
+
+def _explain(error: dict, path: str | Path) -> str:
+    key = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        close = difflib.get_close_matches(str(error["loc"][-1]), _known_keys(error["loc"][:-1]), n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(_known_keys(error['loc'][:-1]))}."
+        return f"{path}: unknown key {key!r}; {hint}"
+    if error["type"] == "missing":
+        return f"{path}: key {key!r} is missing; add it (README, Params, lists the defaults)."
+    message = error["msg"].removeprefix("Value error, ")
+    return f"{path}: {key or 'params'} = {error['input']!r} is not usable: {message}."
+
+
+def _known_keys(section_path: tuple) -> list[str]:
+    section = Params
+    for name in section_path:
+        section = section.model_fields[name].annotation
+    return list(section.model_fields)
