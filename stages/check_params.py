@@ -1,0 +1,19 @@
+"""Check params.yaml against what is installed, before any stage spends time on a run that cannot end well."""
+
+from inspection.config import load_params
+from inspection.files import write_json
+from inspection.pretrained import load_pretrained
+from stages.running import run_stage
+
+
+def check_params() -> None:
+    params = load_params()
+    for name in params.backbones:
+        pretrained = load_pretrained(name, params.features.weights.get(name))
+        print(f"{name}: {pretrained.provenance}")
+    # The same content whenever the params are usable: later stages wait for it but never rerun because of it.
+    write_json("data/params_checked.json", {"usable": True})
+
+
+if __name__ == "__main__":
+    run_stage(check_params)

@@ -1,0 +1,26 @@
+"""Compute the feature vectors of all training images with one backbone. Test images are left to evaluate."""
+
+import argparse
+
+from inspection.features import extract_features, write_features
+from inspection.manifest import read_training_rows
+from stages.running import progress, run_stage
+
+CACHE = ".cache/features"
+
+
+def extract() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--backbone", required=True)
+    backbone = parser.parse_args().backbone
+    features = extract_features(
+        f"models/backbones/{backbone}.onnx",
+        read_training_rows("data/manifest.csv"),
+        CACHE,
+        lambda images, total: progress(images, backbone, total),
+    )
+    write_features(f"features/{backbone}.npz", features)
+
+
+if __name__ == "__main__":
+    run_stage(extract)

@@ -1,0 +1,34 @@
+"""Unpack the ELPV sample (solar cells) from its installed package into data/elpv, with a labels table."""
+
+import shutil
+from importlib.resources import files
+from pathlib import Path
+
+import pandas as pd
+
+from inspection.errors import DataError
+from inspection.files import replacing
+from inspection.sources import TABLE_NAME
+from stages.running import progress, run_stage
+
+FOLDER = Path("data/elpv")
+
+
+def fetch_sample() -> None:
+    try:
+        package = files("elpv_dataset") / "data"
+    except ModuleNotFoundError as problem:
+        raise DataError("The sample's package is missing; run `pip install elpv-dataset`.") from problem
+    with (package / "labels.csv").open(encoding="utf-8") as stream:
+        table = pd.read_csv(stream, sep=r"\s+", names=["path", "defect_probability", "stratum"])
+    for path in progress(table["path"], "fetching"):
+        with (package / path).open("rb") as source, replacing(FOLDER / path) as temporary, temporary.open("wb") as copy:
+            shutil.copyfileobj(source, copy)
+    # The file states thirds with few digits; exact thirds keep the label values apart from rounding.
+    table["defect_probability"] = (table["defect_probability"] * 3).round() / 3
+    with replacing(FOLDER / TABLE_NAME) as temporary:
+        table.to_csv(temporary, index=False, float_format="%.6f", lineterminator="\n")
+
+
+if __name__ == "__main__":
+    run_stage(fetch_sample)

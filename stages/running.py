@@ -1,0 +1,26 @@
+"""How every stage runs: errors as one clear message, and the time it took."""
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from tqdm import tqdm
+
+from inspection.errors import InspectionError
+
+
+def run_stage(stage: Callable[[], None]) -> None:
+    """Run a stage's function; exit with status 1 and one message when the user can mend what went wrong."""
+    started = time.perf_counter()
+    try:
+        stage()
+    except InspectionError as problem:
+        sys.exit(f"error: {problem}")
+    print(f"{Path(sys.argv[0]).stem}: {time.perf_counter() - started:.1f} s")
+
+
+def progress(items, what: str, total: int | None = None, unit: str = "image"):
+    """Wrap an iterable in a progress bar; where there is no terminal, it prints a line every few seconds."""
+    every = 0.1 if sys.stderr.isatty() else 10
+    return tqdm(items, desc=what, total=total, mininterval=every, unit=unit)

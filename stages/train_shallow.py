@@ -1,0 +1,45 @@
+"""Train one shallow classifier on the features of one backbone."""
+
+import argparse
+
+from inspection.config import load_params
+from inspection.features import read_features
+from inspection.manifest import read_training_rows
+from inspection.shallow import train_shallow
+from inspection.training_cards import TrainedFiles, write_card
+from inspection.voters import save_pickle
+from stages.running import progress, run_stage
+
+
+def train() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--backbone", required=True)
+    parser.add_argument("--classifier", required=True)
+    arguments = parser.parse_args()
+    params = load_params()
+    rows = read_training_rows("data/manifest.csv")
+    features = read_features(f"features/{arguments.backbone}.npz", rows)
+    trained = train_shallow(
+        arguments.classifier,
+        getattr(params.search, arguments.classifier),
+        features.vectors,
+        rows["label"].to_numpy(),
+        rows["weight"].to_numpy(),
+        rows["fold"].to_numpy(),
+        params.seed,
+        lambda candidates: progress(candidates, arguments.classifier, unit="candidate"),
+    )
+    voter = f"{arguments.backbone}_{arguments.classifier}"
+    save_pickle(f"models/{voter}_scaler.pkl", trained.scaler)
+    save_pickle(f"models/{voter}.pkl", trained.classifier)
+    files = {
+        "network": f"backbones/{arguments.backbone}.onnx",
+        "classifier": f"{voter}.pkl",
+        "scaler": f"{voter}_scaler.pkl",
+    }
+    card = TrainedFiles(arguments.classifier, files, trained.hyperparameters)
+    write_card("metrics/training", "models", voter, card, rows, trained.out_of_fold)
+
+
+if __name__ == "__main__":
+    run_stage(train)
