@@ -265,7 +265,8 @@ def _logits(network, images: np.ndarray, batch_size: int = 64) -> np.ndarray:
     network.eval()
     device = next(network.parameters()).device
     with torch.inference_mode():
-        parts = [network(part.permute(0, 3, 1, 2).to(device)).cpu() for part in torch.from_numpy(images).split(batch_size)]
+        batches = torch.from_numpy(images).permute(0, 3, 1, 2).split(batch_size)
+        parts = [network(batch.to(device)).cpu() for batch in batches]
     return torch.cat(parts).numpy()
 
 

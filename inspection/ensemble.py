@@ -101,9 +101,7 @@ def vote_weight(accuracy: float, n_images: int) -> float:
     return max(0.0, float(np.log(smoothed / (1 - smoothed))))
 
 
-def describe_ensemble(
-    cards: list[dict], weights: Sequence[float], voting: str, threshold: float, data: dict
-) -> dict:
+def describe_ensemble(cards: list[dict], weights: Sequence[float], voting: str, threshold: float, data: dict) -> dict:
     """Return the content of ensemble.json.
 
     Parameters

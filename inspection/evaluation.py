@@ -11,9 +11,7 @@ from inspection.metrics import DIGITS, calibration_curve, summarise
 ENSEMBLE = "ensemble"
 
 
-def score_models(
-    labels: np.ndarray, proba: pd.DataFrame, verdicts: list[Verdict], threshold: float
-) -> dict[str, dict]:
+def score_models(labels: np.ndarray, proba: pd.DataFrame, verdicts: list[Verdict], threshold: float) -> dict[str, dict]:
     """Return the metrics of the ensemble and of every voter.
 
     Parameters

@@ -12,7 +12,7 @@ from inspection.errors import InspectionError
 
 def sha256_file(path: str | Path) -> str:
     """Return the SHA-256 of a file as 64 lower-case hexadecimal digits."""
-    with open(path, "rb") as stream:
+    with Path(path).open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
@@ -38,7 +38,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     try:
         yield temporary
-        os.replace(temporary, path)
+        temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 

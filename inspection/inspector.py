@@ -229,6 +229,9 @@ def read_ensemble(models: str | Path) -> dict:
     description = read_json(path, ModelsError)
     if not isinstance(description, dict) or description.get("format") != FORMAT:
         raise ModelsError(f"{path} is not of format {FORMAT}, which this version reads; run `dvc repro`.")
+    missing = {"voting", "threshold", "trained_on", "voters"} - set(description)
+    if missing or not description["voters"]:
+        raise ModelsError(f"{path} lacks {', '.join(sorted(missing)) or 'voters'}; delete it and run `dvc repro`.")
     return description
 
 

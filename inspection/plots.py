@@ -27,12 +27,13 @@ def plot_sample_grid(path: str | Path, manifest: pd.DataFrame, seed: int) -> Non
         Chooses the images.
     """
     chosen = [
-        rows.sample(min(2 * _COLUMNS, len(rows)), random_state=seed)
-        for _, rows in manifest.groupby("label", sort=True)
+        rows.sample(min(2 * _COLUMNS, len(rows)), random_state=seed) for _, rows in manifest.groupby("label", sort=True)
     ]
     rows = pd.concat(chosen)
-    captions = [f"{CLASS_NAMES[label]}\np(defect) = {probability:.2g}"
-                for label, probability in zip(rows["label"], rows["defect_probability"], strict=True)]
+    captions = [
+        f"{CLASS_NAMES[label]}\np(defect) = {probability:.2g}"
+        for label, probability in zip(rows["label"], rows["defect_probability"], strict=True)
+    ]
     _draw_gallery(path, "Training images", rows, captions)
 
 

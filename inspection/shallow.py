@@ -78,7 +78,7 @@ def train_shallow(
     optimistic (Cawley and Talbot 2010); test images are not involved.
     """
     pipeline = Pipeline([("scaler", StandardScaler()), ("classifier", make_classifier(name, seed))])
-    _check_names(name, grid, pipeline["classifier"])
+    check_grid(name, grid)
     hyperparameters, raw_scores = _search(pipeline, grid, features, labels, weights, folds, progress)
     scaler = StandardScaler().fit(features)
     # ensemble=False: one classifier on all rows, calibrated by the scores of rows left out in turn.
@@ -117,6 +117,20 @@ def calibrate_across_folds(
     return proba
 
 
+def check_grid(name: str, grid: dict[str, list]) -> None:
+    """Check that a classifier has the hyper-parameters to be searched.
+
+    Raises
+    ------
+    ConfigError
+        If it has no parameter of such a name, or no classifier is called ``name``.
+    """
+    classifier = make_classifier(name, seed=0)
+    unknown = sorted(set(grid) - set(classifier.get_params()))
+    if unknown:
+        raise ConfigError(f"search.{name}: {type(classifier).__name__} has no parameter {unknown[0]!r}.")
+
+
 def make_classifier(name: str, seed: int) -> ClassifierMixin:
     """Return an unfitted classifier; one thread each, since folds run side by side."""
     if name == "svm":
@@ -126,12 +140,6 @@ def make_classifier(name: str, seed: int) -> ClassifierMixin:
     if name == "xgboost":
         return XGBClassifier(random_state=seed, n_jobs=1, tree_method="hist")
     raise ConfigError(f"classifiers: unknown classifier {name!r}; known: svm, random_forest, xgboost.")
-
-
-def _check_names(name: str, grid: dict[str, list], classifier: ClassifierMixin) -> None:
-    unknown = sorted(set(grid) - set(classifier.get_params()))
-    if unknown:
-        raise ConfigError(f"search.{name}: {type(classifier).__name__} has no parameter {unknown[0]!r}.")
 
 
 def _search(pipeline, grid, features, labels, weights, folds, progress) -> tuple[dict, np.ndarray]:

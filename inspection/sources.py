@@ -48,9 +48,7 @@ def list_images(source: str | Path) -> pd.DataFrame:
     if (source / TABLE_NAME).is_file():
         return _from_table(source)
     if all((source / split).is_dir() for split in SPLITS):
-        return pd.concat(
-            [_from_class_folders(source / split, split) for split in SPLITS], ignore_index=True
-        )
+        return pd.concat([_from_class_folders(source / split, split) for split in SPLITS], ignore_index=True)
     return _from_class_folders(source, "")
 
 

@@ -3,6 +3,7 @@
 from inspection.config import load_params
 from inspection.files import write_json
 from inspection.pretrained import load_pretrained
+from inspection.shallow import check_grid
 from stages.running import run_stage
 
 
@@ -11,6 +12,8 @@ def check_params() -> None:
     for name in params.backbones:
         pretrained = load_pretrained(name, params.features.weights.get(name))
         print(f"{name}: {pretrained.provenance}")
+    for classifier in params.classifiers:
+        check_grid(classifier, getattr(params.search, classifier))
     # The same content whenever the params are usable: later stages wait for it but never rerun because of it.
     write_json("data/params_checked.json", {"usable": True})
 

@@ -11,12 +11,13 @@ from stages.running import run_stage
 
 def fit_ensemble() -> None:
     params = load_params()
+    rules = params.ensemble
     shallow = [f"{backbone}_{classifier}" for backbone in params.backbones for classifier in params.classifiers]
     cards = read_cards("metrics/training", [CNN_VOTER, *shallow])
     weights = []
     for card in cards:
         scores = read_out_of_fold("models", card)
-        is_right = (scores["defect_proba"] >= params.ensemble.threshold) == (scores["label"] == DEFECTIVE)
+        is_right = (scores["defect_proba"] >= rules.threshold) == (scores["label"] == DEFECTIVE)
         weights.append(vote_weight(float(is_right.mean()), len(scores)))
     if len(cards) % 2 == 0:
         print(f"note: {len(cards)} voters can tie, and a tie is sent to review; an odd number cannot.")
@@ -25,7 +26,7 @@ def fit_ensemble() -> None:
         "n_images": len(read_training_rows("data/manifest.csv")),
         "manifest_sha256": sha256_file("data/manifest.csv"),
     }
-    description = describe_ensemble(cards, weights, params.ensemble.voting, params.ensemble.threshold, trained_on)
+    description = describe_ensemble(cards, weights, rules.voting, rules.threshold, trained_on)
     write_json(f"models/{ENSEMBLE_FILE}", description)
 
 

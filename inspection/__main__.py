@@ -1,0 +1,115 @@
+"""The command line: ``python -m inspection predict`` and ``python -m inspection results``."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from tqdm import tqdm
+
+from inspection.errors import DataError, ImageError, InspectionError, ModelsError
+from inspection.files import read_json, write_bytes
+from inspection.images import EXTENSIONS, read_file
+from inspection.inspector import Inspector, Verdict
+from inspection.labels import CLASS_NAMES
+
+NOT_INSPECTED = "not inspected"
+RESULT_COLUMNS = (
+    "accuracy", "accuracy_low", "accuracy_high", "f1", "roc_auc", "roc_auc_low", "roc_auc_high", "escape_rate",
+    "overkill_rate", "ece",
+)  # fmt: skip
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line.
+
+    Returns
+    -------
+    int
+        0 when all went well, 1 when a file could not be inspected, 2 when nothing could be done.
+    """
+    parser = argparse.ArgumentParser(prog="python -m inspection", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    predict_parser = commands.add_parser("predict", help="judge photographs with the trained ensemble")
+    predict_parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="image file, or folder of images")
+    predict_parser.add_argument("--json", metavar="FILE", help="write verdicts and votes as JSON; - is the screen")
+    predict_parser.add_argument("--models", type=Path, default=Path("models"), help="folder of ensemble.json")
+    results_parser = commands.add_parser("results", help="print the metrics of the last evaluation")
+    results_parser.add_argument("--metrics", type=Path, default=Path("metrics"), help="folder of ensemble.json")
+    options = parser.parse_args(arguments)
+    try:
+        if options.command == "predict":
+            return predict(options.paths, options.models, options.json)
+        print(results_table(options.metrics))
+        return 0
+    except InspectionError as problem:
+        print(f"error: {problem}", file=sys.stderr)
+        return 2
+
+
+def predict(paths: list[Path], models: Path, json_target: str | None) -> int:
+    """Judge files one by one, and print a line or a JSON record for each.
+
+    A file that is not an inspectable image is reported as not inspected, never as good.
+    """
+    inspector = Inspector(models)
+    records = []
+    for path in tqdm(_image_files(paths), unit="image", disable=not sys.stderr.isatty()):
+        try:
+            records.append(inspector.inspect(read_file(path), str(path)))
+        except ImageError as problem:
+            records.append({"name": str(path), "verdict": NOT_INSPECTED, "reason": str(problem)})
+    if json_target is None:
+        print("\n".join(_line(record) for record in records))
+    else:
+        content = [record.as_dict() if isinstance(record, Verdict) else record for record in records]
+        text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+        if json_target == "-":
+            sys.stdout.write(text)
+        else:
+            write_bytes(json_target, text.encode())
+    return 0 if all(isinstance(record, Verdict) for record in records) else 1
+
+
+def results_table(metrics: Path) -> str:
+    """Return the test metrics of the ensemble and of every voter as text."""
+    # Pandas is slow to import and predict does not need it.
+    import pandas as pd
+
+    ensemble = metrics / "ensemble.json"
+    if not ensemble.is_file():
+        raise ModelsError(f"{ensemble} does not exist; run `dvc repro` first.")
+    rows = {"ensemble": read_json(ensemble)}
+    rows |= {path.stem: read_json(path) for path in sorted((metrics / "voters").glob("*.json"))}
+    data = read_json(metrics / "data.json")
+    table = pd.DataFrame.from_dict(rows, orient="index")[list(RESULT_COLUMNS)]
+    head = (
+        f"{data['n_test']} test images ({data['n_test_defective']} {CLASS_NAMES[1]}), never used in training; "
+        f"{data['n_train']} training images ({data['n_train_defective']} {CLASS_NAMES[1]})"
+    )
+    return head + "\n\n" + table.to_string(float_format="%.4f")
+
+
+def _image_files(paths: list[Path]) -> list[Path]:
+    files = []
+    for path in paths:
+        if path.is_dir():
+            found = sorted(file for file in path.rglob("*") if file.suffix.lower() in EXTENSIONS)
+            if not found:
+                raise DataError(f"{path} holds no image ({', '.join(EXTENSIONS)}).")
+            files += found
+        elif path.exists():
+            files.append(path)
+        else:
+            raise DataError(f"{path} does not exist.")
+    return files
+
+
+def _line(record: Verdict | dict) -> str:
+    if isinstance(record, Verdict):
+        return f"{record.verdict:<13}  {record.confidence:7.1%}  {record.name}: {record.reason}"
+    return f"{record['verdict']:<13}  {'':7}  {record['reason']}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
