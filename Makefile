@@ -1,0 +1,42 @@
+# The plain commands behind each target are in the README.
+PYTHON ?= python3
+VENV := .venv
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+
+.PHONY: repro test app lint lock browser
+
+repro: $(VENV)/installed
+	dvc repro
+	python -m inspection results
+
+test: $(VENV)/installed-dev browser
+	python -m pytest
+
+app: $(VENV)/installed
+	python -m streamlit run streamlit_app.py --server.address 127.0.0.1 --server.port 8501
+
+lint: $(VENV)/installed-dev
+	ruff check .
+	ruff format --check .
+
+# Compile the complete, pinned requirements of every platform from the direct needs.
+lock: $(VENV)/installed-dev
+	uv pip compile --universal --python-version 3.11 --no-emit-index-url --custom-compile-command "make lock" -q requirements.in -o requirements.txt
+	uv pip compile --universal --python-version 3.11 --no-emit-index-url --custom-compile-command "make lock" -q requirements-app.in -c requirements.txt -o requirements-app.txt
+	uv pip compile --universal --python-version 3.11 --no-emit-index-url --custom-compile-command "make lock" -q requirements-dev.in -o requirements-dev.txt
+
+$(VENV)/installed: requirements.txt
+	$(PYTHON) -m venv $(VENV)
+	python -m pip install --quiet --requirement requirements.txt
+	touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed requirements-dev.txt
+	python -m pip install --quiet --requirement requirements-dev.txt
+	touch $@
+
+# The browser test drives a Chromium that the machine has; as root with apt it is installed here.
+browser:
+	@if command -v chromium || command -v chromium-browser || command -v google-chrome; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core; \
+	else echo "no Chromium found: the browser test will be skipped"; fi
