@@ -1,0 +1,79 @@
+"""Fixtures shared by the tests: a tiny project whose stages have all run, built once per session."""
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from stages import evaluate, export_backbone, extract_features, fit_ensemble, prepare, train_cnn, train_shallow
+from tests.parts import write_class_folders
+
+ROOT = Path(__file__).parent.parent
+BACKBONE = "efficientnet_lite0"
+CLASSIFIERS = ("svm", "random_forest", "xgboost")
+N_PER_CLASS = 32
+
+
+def tiny_params() -> dict:
+    """The project's own params, shrunk until every stage takes seconds."""
+    params = YAML(typ="safe").load(ROOT / "params.yaml")
+    params["data"] |= {"source": "data/raw", "folds": 3}
+    params["backbones"] = [BACKBONE]
+    params["features"] |= {"image_size": 64, "layers": {BACKBONE: ["blocks.3", "blocks.4"]}}
+    params["cnn"] |= {"image_size": 32, "channels": [8, 16], "epochs": 8, "learning_rate": 0.01, "batch_size": 8}
+    params["search"] = {
+        "svm": {"C": [1, 4]},
+        "random_forest": {"n_estimators": [20]},
+        "xgboost": {"n_estimators": [10], "max_depth": [2]},
+    }
+    return params
+
+
+def write_params(folder: Path, params: dict) -> None:
+    """Write ``params.yaml`` into a project folder."""
+    with (folder / "params.yaml").open("w", encoding="utf-8") as stream:
+        YAML().dump(params, stream)
+
+
+def run_stage_in(folder: Path, stage, *arguments: str) -> None:
+    """Call a stage's function as its command line would, from a project folder."""
+    before, argv = Path.cwd(), sys.argv
+    os.chdir(folder)
+    sys.argv = [stage.__module__, *arguments]
+    try:
+        stage()
+    finally:
+        os.chdir(before)
+        sys.argv = argv
+
+
+@pytest.fixture(scope="session")
+def tiny_project(tmp_path_factory) -> Path:
+    """A project folder in which every stage has run on made-up parts. Not to be changed: copy what you damage."""
+    folder = tmp_path_factory.mktemp("tiny_project")
+    write_params(folder, tiny_params())
+    write_class_folders(folder / "data" / "raw", N_PER_CLASS)
+    run_stage_in(folder, prepare.prepare)
+    run_stage_in(folder, export_backbone.export, "--backbone", BACKBONE)
+    run_stage_in(folder, extract_features.extract, "--backbone", BACKBONE)
+    run_stage_in(folder, train_cnn.train)
+    for classifier in CLASSIFIERS:
+        run_stage_in(folder, train_shallow.train, "--backbone", BACKBONE, "--classifier", classifier)
+    run_stage_in(folder, fit_ensemble.fit_ensemble)
+    run_stage_in(folder, evaluate.evaluate)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def models_folder(tiny_project) -> Path:
+    """The trained models of `tiny_project`. Not to be changed."""
+    return tiny_project / "models"
+
+
+@pytest.fixture
+def own_models(models_folder, tmp_path) -> Path:
+    """A copy of `models_folder` that a test may damage."""
+    return shutil.copytree(models_folder, tmp_path / "models")

@@ -1,0 +1,38 @@
+"""Photographs of made-up parts: grey discs with texture, the defective ones with a dark scratch."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from inspection.labels import CLASS_NAMES, DEFECTIVE
+
+
+def draw_part(seed: int, is_defective: bool, size: int = 64) -> Image.Image:
+    """Draw one part; the same arguments give the same picture."""
+    random = np.random.default_rng(seed)
+    noise = random.normal(0, 6, (size, size))
+    rows, columns = np.mgrid[:size, :size] / size - 0.5
+    disc = np.where(np.hypot(rows, columns) < 0.42, 170 + 40 * columns, 60)
+    image = Image.fromarray(np.clip(disc + noise, 0, 255).astype(np.uint8))
+    if is_defective:
+        ends = random.uniform(0.25, 0.75, 4) * size
+        ImageDraw.Draw(image).line(ends.tolist(), fill=10, width=max(2, size // 16))
+    return image
+
+
+def encode(image: Image.Image, format: str = "PNG") -> bytes:
+    """Return the image as the bytes of a file."""
+    stream = io.BytesIO()
+    image.save(stream, format)
+    return stream.getvalue()
+
+
+def write_class_folders(folder: Path, n_per_class: int, first_seed: int = 0, size: int = 64) -> None:
+    """Write ``n_per_class`` images into ``defective/`` and as many into ``non_defective/``."""
+    for label, name in enumerate(CLASS_NAMES):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        for index in range(n_per_class):
+            seed = first_seed + 2 * index + label
+            draw_part(seed, label == DEFECTIVE, size).save(folder / name / f"part_{index:03d}.png")

@@ -1,0 +1,194 @@
+"""The whole pipeline under DVC, in a repository of its own: a first run, changes of params, and what goes wrong."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import BACKBONE, CLASSIFIERS, N_PER_CLASS, ROOT, tiny_params, write_params
+from tests.parts import write_class_folders
+
+pytestmark = pytest.mark.pipeline
+CODE = ("inspection", "stages", "weights", ".dvc/config", ".dvc/plots", ".dvcignore", ".gitignore", "dvc.yaml")
+
+
+class Repository:
+    """A git and DVC repository with this project's code and tiny params."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        for name in CODE:
+            source, target = ROOT / name, folder / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if source.is_dir():
+                shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(source, target)
+        (folder / ".dvc" / ".gitignore").write_text("/config.local\n/tmp\n/cache\n", encoding="utf-8")
+        write_params(folder, tiny_params())
+        write_class_folders(folder / "data" / "raw", N_PER_CLASS)
+        self.run("git", "init", "-q")
+        self.run("git", "config", "user.email", "test@localhost")
+        self.run("git", "config", "user.name", "test")
+        self.commit("code")
+
+    def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess:
+        environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+        done = subprocess.run(
+            command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False, timeout=900
+        )
+        if check:
+            assert done.returncode == 0, done.stdout + done.stderr
+        return done
+
+    def commit(self, message: str) -> None:
+        self.run("git", "add", "--all")
+        self.run("git", "commit", "-q", "-m", message)
+
+    def dvc(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess:
+        return self.run("dvc", *arguments, check=check)
+
+    def read_json(self, name: str):
+        return json.loads((self.folder / name).read_text(encoding="utf-8"))
+
+    def voters(self) -> list[str]:
+        return [voter["name"] for voter in self.read_json("models/ensemble.json")["voters"]]
+
+
+def stages_run(done: subprocess.CompletedProcess) -> set[str]:
+    """Names of the stages whose command was executed."""
+    return {line.split("'")[1] for line in done.stdout.splitlines() if line.startswith("Running stage '")}
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory) -> Repository:
+    """A repository after its first ``dvc repro``, results committed. Tests leave it as they find it."""
+    repository = Repository(tmp_path_factory.mktemp("project"))
+    repository.dvc("repro")
+    repository.commit("first results")
+    return repository
+
+
+@pytest.fixture
+def restored(repository):
+    """The repository, put back to its commit afterwards."""
+    yield repository
+    repository.run("git", "checkout", "-q", "--", ".")
+    repository.run("git", "clean", "-fdq")
+    repository.dvc("checkout", "--force")
+
+
+VOTERS = ["baseline_cnn", *(f"{BACKBONE}_{classifier}" for classifier in CLASSIFIERS)]
+
+
+def test_everything_the_pipeline_promises_is_there(repository):
+    models = {
+        path.relative_to(repository.folder / "models").as_posix() for path in repository.folder.rglob("models/**/*.*")
+    }
+    assert {"baseline_cnn.pth", "baseline_cnn.onnx", f"backbones/{BACKBONE}.onnx", "ensemble.json"} <= models
+    assert {f"{BACKBONE}_{c}{suffix}" for c in CLASSIFIERS for suffix in (".pkl", "_scaler.pkl")} <= models
+    assert repository.voters() == VOTERS
+    keys = {path.name: set(json.loads(path.read_text())) for path in (repository.folder / "metrics/voters").iterdir()}
+    assert set(keys) == {f"{voter}.json" for voter in VOTERS}
+    assert {frozenset(names) for names in keys.values()} == {frozenset(repository.read_json("metrics/ensemble.json"))}
+    curves = {path.name for path in (repository.folder / "metrics/cnn/plots/metrics").rglob("*.tsv")}
+    assert {"train_loss.tsv", "held_out_loss.tsv", "held_out_roc_auc.tsv"} <= curves
+
+
+def test_dvc_keeps_git_clean_and_has_nothing_to_do(repository):
+    assert repository.run("git", "status", "--porcelain").stdout == ""
+    done = repository.dvc("repro")
+    assert stages_run(done) == set()
+    assert "Data and pipelines are up to date" in done.stdout
+
+
+def test_a_second_run_from_scratch_gives_the_same_bytes(repository, tmp_path):
+    clone = tmp_path / "clone"
+    repository.run("git", "clone", "-q", ".", str(clone))
+    shutil.copytree(repository.folder / "data/raw", clone / "data/raw")
+    again = object.__new__(Repository)
+    again.folder = clone
+    # Its cache is empty: every stage runs anew, in another folder.
+    assert "evaluate" in stages_run(again.dvc("repro"))
+    assert again.run("git", "status", "--porcelain").stdout == ""
+
+
+def test_a_voting_rule_reruns_only_what_votes(restored):
+    done = restored.dvc("exp", "run", "-S", "ensemble.voting=soft")
+    assert stages_run(done) == {"check-params", "fit-ensemble", "evaluate"}
+    assert "ensemble.voting" in restored.dvc("params", "diff").stdout
+    assert "soft" in restored.dvc("params", "diff").stdout
+    assert restored.read_json("models/ensemble.json")["voting"] == "soft"
+
+
+def test_a_grid_reruns_only_its_classifier_and_metrics_diff_shows_it(restored):
+    done = restored.dvc("exp", "run", "-S", "search.svm.C=[0.0001]")
+    assert stages_run(done) == {"check-params", f"train-shallow@{BACKBONE}-svm", "fit-ensemble", "evaluate"}
+    diff = json.loads(restored.dvc("metrics", "diff", "--json").stdout)
+    assert (
+        "metrics/training/efficientnet_lite0_svm.json" in diff or "metrics/voters/efficientnet_lite0_svm.json" in diff
+    )
+    assert "metrics/voters/efficientnet_lite0_xgboost.json" not in diff
+    page = restored.dvc("plots", "diff", "HEAD", "workspace", "--out", "plots_page")
+    html = (restored.folder / "plots_page" / "index.html").read_text(encoding="utf-8")
+    assert page.returncode == 0
+    for title in ("ROC on test images", "Confusion on test images", "Calibration on test images", "held_out_loss"):
+        assert title in html
+    shown = restored.dvc("exp", "show", "--csv").stdout
+    assert "search.svm.C" in shown
+
+
+def test_a_new_backbone_runs_alone_and_leaves_no_stale_voter(restored):
+    done = restored.dvc("exp", "run", "-S", "backbones=[efficientnet_lite1]", "-S", "classifiers=[svm,random_forest]")
+    new = "efficientnet_lite1"
+    assert stages_run(done) == {
+        "check-params", f"export-backbone@{new}", f"extract-features@{new}", f"train-shallow@{new}-svm",
+        f"train-shallow@{new}-random_forest", "fit-ensemble", "evaluate",
+    }  # fmt: skip
+    voters = ["baseline_cnn", f"{new}_svm", f"{new}_random_forest"]
+    assert restored.voters() == voters
+    for folder in ("metrics/voters", "metrics/training"):
+        assert sorted(path.stem for path in (restored.folder / folder).iterdir()) == sorted(voters)
+    assert stages_run(restored.dvc("repro")) == set()
+    # Back again: everything comes from the run cache.
+    write_params(restored.folder, tiny_params())
+    assert stages_run(restored.dvc("repro")) == set()
+    assert restored.voters() == VOTERS
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"backbones": ["efficientnet_lite9"]},
+            "unknown backbone 'efficientnet_lite9'; did you mean 'efficientnet_lite",
+        ),
+        ({"treshold": 0.5}, "unknown key 'treshold'"),
+        ({"seed": "zero"}, "seed = 'zero' is not usable"),
+        ({"search": tiny_params()["search"] | {"svm": {"c": [1]}}}, "search.svm: SVC has no parameter 'c'"),
+        ({"classifiers": ["svm", "knn"]}, "classifiers.1 = 'knn' is not usable: Input should be 'svm'"),
+    ],
+)
+def test_wrong_params_stop_before_work_is_wasted(restored, changes, message):
+    write_params(restored.folder, tiny_params() | changes)
+    done = restored.dvc("repro", check=False)
+    assert done.returncode != 0
+    assert message in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    assert stages_run(done) <= {"check-params"}
+
+
+def test_an_empty_class_folder_stops_in_prepare(restored):
+    moved = restored.folder / "elsewhere"
+    (restored.folder / "data/raw/defective").rename(moved)
+    (restored.folder / "data/raw/defective").mkdir()
+    done = restored.dvc("repro", check=False)
+    (restored.folder / "data/raw/defective").rmdir()
+    moved.rename(restored.folder / "data/raw/defective")
+    assert done.returncode != 0
+    assert "data/raw/defective holds no image" in done.stdout + done.stderr
+    assert stages_run(done) == {"prepare"}
