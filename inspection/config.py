@@ -67,8 +67,8 @@ class CnnParams(_Section):
     image_size: int = Field(ge=16, le=1024)
     channels: list[int] = Field(min_length=1)
     dropout: float = Field(ge=0, lt=1)
-    learning_rate: float = Field(gt=0)
-    weight_decay: float = Field(ge=0)
+    learning_rate: float = Field(gt=0, le=10)
+    weight_decay: float = Field(ge=0, le=10)
     batch_size: int = Field(ge=2)
     epochs: int = Field(ge=1)
     patience: int = Field(ge=1)
@@ -150,8 +150,10 @@ def load_params(path: str | Path = "params.yaml") -> Params:
     """
     try:
         content = YAML(typ="safe").load(Path(path))
-    except FileNotFoundError as problem:
-        raise ConfigError(f"{path} is missing; run from the folder that holds it.") from problem
+    except OSError as problem:
+        raise ConfigError(
+            f"{path} cannot be read ({problem.strerror}); run from the folder that holds it."
+        ) from problem
     except YAMLError as problem:
         raise ConfigError(f"{path} is not valid YAML: {problem}") from problem
     if not isinstance(content, dict):

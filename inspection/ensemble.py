@@ -12,7 +12,7 @@ ENSEMBLE_FILE = "ensemble.json"
 FORMAT = 1
 """Version of the layout of ensemble.json; a reader refuses any other."""
 _TIE = 1e-9
-"""Shares of votes closer to one half than this are a tie; sums of weights carry rounding errors."""
+"""Sums of shares carry rounding errors: closer to one half, or to the threshold, than this is equal."""
 
 
 @dataclass(frozen=True)
@@ -67,10 +67,13 @@ def decide(defect_proba: np.ndarray, voting: str, threshold: float, weights: Seq
         raise ValueError("a voter's probability is outside [0, 1]")
     if voting not in ("hard", "soft", "weighted"):
         raise ValueError(f"unknown voting rule {voting!r}")
+    if voting == "weighted" and not (np.isfinite(weights).all() and (weights >= 0).all() and weights.sum() > 0):
+        raise ValueError(f"weights {weights.tolist()} cannot vote: none may be negative, and not all 0")
     shares = weights / weights.sum() if voting == "weighted" else np.full(len(weights), 1 / len(weights))
     mean_proba = np.clip(defect_proba @ shares, 0, 1)
     if voting == "soft":
-        says_defective, tie = mean_proba >= threshold, np.zeros(len(mean_proba), dtype=bool)
+        # Seven times 1/2 over seven is less than 1/2 in floating point, and would pass the part.
+        says_defective, tie = mean_proba >= threshold - _TIE, np.zeros(len(mean_proba), dtype=bool)
     else:
         defective_share = (defect_proba >= threshold) @ shares
         says_defective, tie = defective_share > 0.5, np.abs(defective_share - 0.5) < _TIE

@@ -14,7 +14,8 @@ from inspection.images import resize
 from inspection.manifest import iterate_pixels
 from inspection.onnx_models import BATCH_SIZE, OnnxModel, batches
 
-_DAMAGED_ARRAY_ERRORS = (OSError, ValueError, KeyError, EOFError, BadZipFile)
+_DAMAGED_ARRAY_ERRORS = (OSError, ValueError, KeyError, EOFError, TypeError, RuntimeError, BadZipFile)
+"""RuntimeError covers zipfile's NotImplementedError for an archive whose directory is damaged."""
 CACHE_BATCH = 8 * BATCH_SIZE
 """Images per file of the side cache: an interrupted run loses at most these."""
 

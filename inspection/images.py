@@ -129,7 +129,9 @@ def _check_size(size: tuple[int, int], name: str) -> None:
 def _to_rgb(image: Image.Image, name: str) -> Image.Image:
     if image.mode in _SIXTEEN_BIT_MODES:
         # Pillow's own conversion clips at 255 and turns almost every 16-bit photograph white.
-        return Image.fromarray((np.asarray(image).astype(np.uint32) // 257).astype(np.uint8)).convert("RGB")
+        values = np.asarray(image)
+        values = np.where(values == image.info.get("transparency"), 0, values)
+        return Image.fromarray((values // 257).astype(np.uint8)).convert("RGB")
     if image.mode in ("F", "I"):
         raise ImageError(
             f"{name}: pixels of mode {image.mode} have no stated range; save the photograph as 8- or 16-bit."

@@ -15,6 +15,8 @@ from inspection.images import decode, read_file
 from inspection.labels import CLASS_NAMES, DEFECTIVE, NON_DEFECTIVE
 
 TRAIN, TEST = "train", "test"
+MIN_TEST_IMAGES = 2
+"""Of each class: with fewer the AUC has no interval."""
 NO_FOLD = -1
 """Fold of test images."""
 COLUMNS = {
@@ -84,25 +86,73 @@ def check_unreadable(indexed: IndexedImages, max_share: float) -> None:
         If the unreadable share exceeds ``max_share``.
     """
     n_images = len(indexed.readable) + len(indexed.unreadable)
-    if len(indexed.unreadable) > max_share * n_images:
+    if len(indexed.unreadable) / max(n_images, 1) > max_share:
         raise DataError(
             f"{len(indexed.unreadable)} of {n_images} images cannot be read, more than data.max_unreadable_share = "
             f"{max_share}. The first: {indexed.unreadable[0]} Mend the files or raise the share."
         )
 
 
-def build_manifest(readable: pd.DataFrame, params: DataParams, seed: int) -> pd.DataFrame:
-    """Label, weigh and split the images.
+def label_images(readable: pd.DataFrame, params: DataParams) -> pd.DataFrame:
+    """Label, weigh and group the images.
 
     A part is defective when its defect probability is ``>= params.defect_threshold``; probabilities strictly between
-    0 and 1 carry the weight ``params.uncertain_weight``. Files with the same bytes form one group, and no group
-    straddles a split or a fold. Splits and folds are stratified by defect probability and stratum. A split that the
-    source brings is kept, but a file whose bytes stand in both parts is an error.
+    0 and 1 carry the weight ``params.uncertain_weight``. Files with the same bytes form one group.
 
     Parameters
     ----------
     readable : DataFrame
         From `index_images`.
+    params : DataParams
+
+    Returns
+    -------
+    DataFrame
+        ``readable`` sorted by path, with ``label``, ``weight`` and ``group``.
+    """
+    labelled = readable.sort_values("path", ignore_index=True)
+    probability = labelled["defect_probability"]
+    labelled["label"] = np.where(probability >= params.defect_threshold, DEFECTIVE, NON_DEFECTIVE)
+    labelled["weight"] = np.where(probability.between(0, 1, inclusive="neither"), params.uncertain_weight, 1.0)
+    labelled["group"] = labelled["sha256"].str[:16]
+    return labelled
+
+
+def leave_out_copies(labelled: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Leave out copies that would make a score dishonest.
+
+    These are files with the same bytes under both labels (nobody can know which is right), and training images that
+    stand in the supplied test part as well.
+
+    Parameters
+    ----------
+    labelled : DataFrame
+        From `label_images`.
+
+    Returns
+    -------
+    kept : DataFrame
+    messages : tuple of str
+        One per image left out.
+    """
+    groups = labelled.groupby("group")
+    conflict = groups["label"].transform("nunique") > 1
+    leak = ~conflict & (groups["split"].transform("nunique") > 1) & (labelled["split"] == TRAIN)
+    messages = [f"{path}: the same file carries both labels" for path in labelled.loc[conflict, "path"]]
+    messages += [f"{path}: the same file is a test image" for path in labelled.loc[leak, "path"]]
+    return labelled[~(conflict | leak)].reset_index(drop=True), tuple(messages)
+
+
+def build_manifest(labelled: pd.DataFrame, params: DataParams, seed: int) -> pd.DataFrame:
+    """Split the images into training and test part, and the training part into folds.
+
+    No group straddles a split or a fold; both are stratified by defect probability and stratum. A split that the
+    source brings is kept.
+
+    Parameters
+    ----------
+    labelled : DataFrame
+        From `leave_out_copies`.
     params : DataParams
     seed : int
 
@@ -114,18 +164,12 @@ def build_manifest(readable: pd.DataFrame, params: DataParams, seed: int) -> pd.
     Raises
     ------
     DataError
-        If a class has too few images to be split, or a supplied split shares a file.
+        If a class has too few images to be split.
     """
-    manifest = readable.sort_values("path", ignore_index=True)
-    probability = manifest["defect_probability"]
-    manifest["label"] = np.where(probability >= params.defect_threshold, DEFECTIVE, NON_DEFECTIVE)
-    manifest["weight"] = np.where(probability.between(0, 1, inclusive="neither"), params.uncertain_weight, 1.0)
-    manifest["group"] = manifest["sha256"].str[:16]
-    _refuse_conflicting_copies(manifest)
+    manifest = labelled.copy()
     if (manifest["split"] == "").all():
         manifest["split"] = _draw_split(manifest, params.test_share, seed)
-    else:
-        _refuse_shared_files(manifest)
+    _check_test_part(manifest, params.test_share)
     train = manifest["split"] == TRAIN
     manifest["fold"] = NO_FOLD
     manifest.loc[train, "fold"] = _draw_folds(manifest[train], params.folds, seed)
@@ -187,30 +231,29 @@ def iterate_pixels(rows: pd.DataFrame) -> Iterator[np.ndarray]:
         yield decode(data, path).pixels
 
 
-def _refuse_conflicting_copies(manifest: pd.DataFrame) -> None:
-    conflicts = manifest[manifest.groupby("group")["label"].transform("nunique") > 1]
-    if len(conflicts):
-        paths = conflicts.loc[conflicts["group"] == conflicts["group"].iloc[0], "path"]
-        raise DataError(f"The same file carries both labels: {', '.join(paths)}. Keep the one that is right.")
-
-
-def _refuse_shared_files(manifest: pd.DataFrame) -> None:
-    shared = manifest[manifest.groupby("group")["split"].transform("nunique") > 1]
-    if len(shared):
-        paths = shared.loc[shared["group"] == shared["group"].iloc[0], "path"]
-        raise DataError(f"The same file is in train and in test: {', '.join(paths)}. Keep one of them.")
-
-
 def _draw_split(manifest: pd.DataFrame, test_share: float, seed: int) -> pd.Series:
     heads = manifest.drop_duplicates("group")
+    strata = _strata(heads, 2)
+    n_smallest_part = len(heads) * min(test_share, 1 - test_share)
+    if strata.nunique() > n_smallest_part:
+        # scikit-learn wants an image of every stratum in both parts.
+        strata = heads["label"]
+    if n_smallest_part < len(CLASS_NAMES):
+        raise DataError(f"data.test_share = {test_share} of {len(heads)} images is too few to split; add images.")
     train_groups, test_groups = train_test_split(
-        heads["group"], test_size=test_share, random_state=seed, stratify=_strata(heads, 2)
+        heads["group"], test_size=test_share, random_state=seed, stratify=strata
     )
-    split = manifest["group"].map({**dict.fromkeys(train_groups, TRAIN), **dict.fromkeys(test_groups, TEST)})
+    return manifest["group"].map({**dict.fromkeys(train_groups, TRAIN), **dict.fromkeys(test_groups, TEST)})
+
+
+def _check_test_part(manifest: pd.DataFrame, test_share: float) -> None:
     for label, name in enumerate(CLASS_NAMES):
-        if not ((split == TEST) & (manifest["label"] == label)).any():
-            raise DataError(f"data.test_share = {test_share} leaves no {name} image for the test; add images.")
-    return split
+        n_images = int(((manifest["split"] == TEST) & (manifest["label"] == label)).sum())
+        if n_images < MIN_TEST_IMAGES:
+            raise DataError(
+                f"The test part has {n_images} {name} images; at least {MIN_TEST_IMAGES} are needed to say anything. "
+                f"Add images, or raise data.test_share (now {test_share}) when the source brings no split."
+            )
 
 
 def _draw_folds(train: pd.DataFrame, n_folds: int, seed: int) -> pd.Series:
@@ -229,8 +272,8 @@ def _strata(heads: pd.DataFrame, smallest: int) -> pd.Series:
         n_images = int((heads["label"] == label).sum())
         if n_images < smallest:
             raise DataError(
-                f"{n_images} different {name} images; at least {smallest} are needed to split them "
-                "(data.folds parts). Add images or lower data.folds."
+                f"{n_images} different {name} images; at least {smallest} are needed to divide them. Add images, or "
+                "lower data.folds when it asks for more."
             )
     fine = by_label + "|" + heads["defect_probability"].map("{:.3f}".format) + "|" + heads["stratum"]
     rare = fine.map(fine.value_counts()) < smallest

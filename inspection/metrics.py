@@ -135,8 +135,9 @@ def roc_auc_interval(
     Returns
     -------
     area, low, high : float in [0, 1]
-        When the classes are perfectly separated (or reversed) the variance is 0 and says nothing: the bounds are then
-        those of the rule of three, ``1 - 3 / n`` with n the smaller class (Hanley and Lippman-Hand 1983).
+        When the variance is 0 it says nothing. For classes perfectly separated (or reversed) the bounds are then those
+        of the rule of three, ``1 - 3 / n`` with n the smaller class (Hanley and Lippman-Hand 1983); for scores that
+        are all equal they are 0 and 1.
 
     Raises
     ------
@@ -157,6 +158,8 @@ def roc_auc_interval(
         return area, 1 - slack, 1.0
     if area == 0:
         return area, 0.0, slack
+    if np.ptp(defect_proba) == 0:
+        return area, 0.0, 1.0
     error = np.sqrt(of_bad.var(ddof=1) / len(bad) + of_good.var(ddof=1) / len(good))
     margin = norm.ppf((1 + confidence) / 2) * error / (area * (1 - area))
     return area, float(expit(logit(area) - margin)), float(expit(logit(area) + margin))

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from inspection.files import replacing
 from inspection.images import decode_file
-from inspection.labels import CLASS_NAMES, DEFECTIVE
+from inspection.labels import CLASS_NAMES, DEFECTIVE, REVIEW
 
 COLOURS = {"non_defective": "#1f77b4", "defective": "#d55e00"}
 """Blue and vermilion: told apart with every common colour blindness."""
@@ -50,11 +50,17 @@ def plot_misclassified(path: str | Path, rows: pd.DataFrame) -> None:
     distance = (rows["defect_proba"] - 0.5).abs()
     worst = rows.assign(distance=distance).sort_values(["distance", "path"], ascending=[False, True]).head(5 * _COLUMNS)
     captions = [
-        f"{Path(row.path).name}\n{'escape' if row.label == DEFECTIVE else 'overkill'}: p = {row.defect_proba:.2f}"
+        f"{Path(row.path).name}\n{_mistake(row.label, row.verdict)}: p = {row.defect_proba:.2f}"
         for row in worst.itertuples()
     ]
     title = f"Misclassified test images, most confident first ({len(worst)} of {len(rows)})"
     _draw_gallery(path, title, worst, captions)
+
+
+def _mistake(label: int, verdict: str) -> str:
+    if verdict == REVIEW:
+        return REVIEW
+    return "escape" if label == DEFECTIVE else "overkill"
 
 
 def _draw_gallery(path: str | Path, title: str, rows: pd.DataFrame, captions: list[str]) -> None:
@@ -66,6 +72,7 @@ def _draw_gallery(path: str | Path, title: str, rows: pd.DataFrame, captions: li
         axis.set_axis_off()
     for axis, row, caption in zip(axes, rows.itertuples(), captions, strict=False):
         axis.imshow(decode_file(row.path).pixels)
-        axis.set_title(caption, fontsize=8, color=COLOURS[CLASS_NAMES[row.label]])
+        # parse_math: a file name may hold dollar signs.
+        axis.set_title(caption, fontsize=8, color=COLOURS[CLASS_NAMES[row.label]], parse_math=False)
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=100)

@@ -31,7 +31,8 @@ class TrainedShallow:
     classifier : CalibratedClassifierCV
         Takes scaled features; its ``predict_proba`` is calibrated.
     out_of_fold : ndarray of float, shape (n_images,), in [0, 1]
-        P(defective) of each training image by a scaler, classifier and calibration that did not see its fold.
+        P(defective) of each training image by a scaler and classifier that did not see its fold, calibrated by a
+        sigmoid fitted on the out-of-fold scores of the other folds.
     hyperparameters : dict
         The values the search chose.
     """

@@ -1,6 +1,8 @@
 """What a folder of photographs says about itself: one record per image file, before any pixel is read."""
 
-from pathlib import Path
+import csv
+import glob
+from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
@@ -54,34 +56,42 @@ def list_images(source: str | Path) -> pd.DataFrame:
 
 def _from_table(source: Path) -> pd.DataFrame:
     table_path = source / TABLE_NAME
+    records, lines = [], {}
     try:
-        table = pd.read_csv(table_path, dtype={"path": str, "stratum": str}, encoding="utf-8")
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as problem:
+        with table_path.open(encoding="utf-8-sig", newline="") as stream:
+            reader = csv.DictReader(stream, strict=True)
+            missing = [name for name in TABLE_COLUMNS if name not in (reader.fieldnames or [])]
+            if missing:
+                raise DataError(f"{table_path}: column {missing[0]!r} is missing; found {reader.fieldnames or 'none'}.")
+            for row in reader:
+                where = f"{table_path}, line {reader.line_num}"
+                path, probability = _check_row(row, where)
+                if path in lines:
+                    raise DataError(f"{where}: {path!r} is listed twice, first in line {lines[path]}; keep one.")
+                lines[path] = reader.line_num
+                records.append(((source / path).as_posix(), probability, "", row.get("stratum") or ""))
+    except (csv.Error, UnicodeDecodeError) as problem:
         raise DataError(f"{table_path} is not a UTF-8 CSV table: {problem}") from problem
-    missing = [name for name in TABLE_COLUMNS if name not in table]
-    if missing:
-        raise DataError(f"{table_path}: column {missing[0]!r} is missing; found {', '.join(table.columns)}.")
-    probability = pd.to_numeric(table["defect_probability"], errors="coerce")
-    wrong = table[~probability.between(0, 1) | table["path"].isna()]
-    if len(wrong):
+    return pd.DataFrame(records, columns=COLUMNS)
+
+
+def _check_row(row: dict, where: str) -> tuple[str, float]:
+    """Return path and defect probability of a line of the table."""
+    if None in row or None in row.values():
+        raise DataError(f"{where}: it has more or fewer fields than the header; quote fields that hold a comma.")
+    try:
+        probability = float(row["defect_probability"])
+    except ValueError:
+        probability = -1.0
+    if not row["path"] or not 0 <= probability <= 1:
         raise DataError(
-            f"{table_path}, line {wrong.index[0] + 2}: path {wrong['path'].iloc[0]!r} with defect_probability "
-            f"{wrong['defect_probability'].iloc[0]!r}; a path and a number from 0 to 1 are needed."
+            f"{where}: path {row['path']!r} with defect_probability {row['defect_probability']!r}; a path and a number "
+            "from 0 to 1 are needed."
         )
-    repeated = table.loc[table["path"].duplicated(), "path"]
-    if len(repeated):
-        raise DataError(f"{table_path}: {repeated.iloc[0]!r} is listed twice; keep one line per image.")
-    outside = [path for path in table["path"] if Path(path).is_absolute() or ".." in Path(path).parts]
-    if outside:
-        raise DataError(f"{table_path}: {outside[0]!r} is not below the folder; use relative paths without '..'.")
-    return pd.DataFrame(
-        {
-            "path": [(source / path).as_posix() for path in table["path"]],
-            "defect_probability": probability.astype(float),
-            "split": "",
-            "stratum": table["stratum"].fillna("") if "stratum" in table else "",
-        }
-    )
+    path = PurePosixPath(row["path"])
+    if path.is_absolute() or ".." in path.parts:
+        raise DataError(f"{where}: {row['path']!r} is not below the folder; use relative paths without '..'.")
+    return str(path), probability
 
 
 def _from_class_folders(folder: Path, split: str) -> pd.DataFrame:
@@ -94,7 +104,9 @@ def _from_class_folders(folder: Path, split: str) -> pd.DataFrame:
         )
     records = []
     for label, name in enumerate(CLASS_NAMES):
-        paths = sorted(path for path in (folder / name).rglob("*") if _is_image_name(path))
+        # Unlike rglob, glob follows links to folders and passes over hidden folders.
+        names = sorted(glob.glob("**/*", root_dir=folder / name, recursive=True))  # noqa: PTH207
+        paths = [folder / name / file for file in names if _is_image(folder / name / file)]
         if not paths:
             raise DataError(
                 f"{folder / name} holds no image ({', '.join(EXTENSIONS)}); add photographs or remove the split."
@@ -103,5 +115,11 @@ def _from_class_folders(folder: Path, split: str) -> pd.DataFrame:
     return pd.DataFrame(records, columns=COLUMNS)
 
 
-def _is_image_name(path: Path) -> bool:
-    return path.suffix.lower() in EXTENSIONS and not path.name.startswith(".") and path.is_file()
+def _is_image(path: Path) -> bool:
+    if path.suffix.lower() not in EXTENSIONS or not path.is_file():
+        return False
+    try:
+        path.as_posix().encode()
+    except UnicodeEncodeError as problem:
+        raise DataError(f"{path.as_posix()!r}: the name is not UTF-8 and no table can hold it; rename it.") from problem
+    return True

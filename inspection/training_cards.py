@@ -89,7 +89,14 @@ def read_cards(cards: str | Path, voters: list[str]) -> list[dict]:
     missing = [voter for voter in voters if not (Path(cards) / f"{voter}.json").is_file()]
     if missing:
         raise ModelsError(f"{missing[0]} has no card in {cards}/; run `dvc repro` to train it.")
-    return [read_json(Path(cards) / f"{voter}.json", ModelsError)["voter"][0] for voter in voters]
+    return [_read_description(Path(cards) / f"{voter}.json") for voter in voters]
+
+
+def _read_description(path: Path) -> dict:
+    match read_json(path, ModelsError):
+        case {"voter": [{"name": path.stem, "kind": str(), "files": dict(), "out_of_fold": dict()} as description]}:
+            return description
+    raise ModelsError(f"{path} is not the card of a voter; delete it and run `dvc repro`.")
 
 
 def read_out_of_fold(models: str | Path, card: dict) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 import io
 import pickle
+import struct
 from pathlib import Path
 
 import joblib
@@ -10,6 +11,11 @@ import numpy as np
 from inspection.errors import ModelsError
 from inspection.files import replacing, sha256_bytes, sha256_file
 from inspection.labels import DEFECTIVE
+
+_OTHER_VERSION_ERRORS = (
+    pickle.UnpicklingError, AttributeError, ImportError, ValueError, EOFError, KeyError, TypeError, struct.error,
+)  # fmt: skip
+"""What unpickling raises when the classes have changed since the file was written."""
 
 
 def fingerprint(models: str | Path, name: str) -> dict[str, str]:
@@ -98,7 +104,7 @@ def _unpickle(models: str | Path, entry: dict[str, str]):
     data = read_vouched(models, entry)
     try:
         return joblib.load(io.BytesIO(data))
-    except (pickle.UnpicklingError, AttributeError, ImportError, ValueError, EOFError, KeyError, TypeError) as problem:
+    except _OTHER_VERSION_ERRORS as problem:
         raise ModelsError(
             f"{entry['path']} was written by other library versions than are installed ({problem}); install "
             "requirements.txt, or run `dvc repro` to train with what is installed."

@@ -31,8 +31,8 @@ def evaluate() -> None:
     for name, table in tables.items():
         with replacing(f"metrics/curves/{name}.csv") as temporary:
             table.to_csv(temporary, index=False, lineterminator="\n")
-    wrong = predictions[predictions["actual"] != predictions["verdict"]].assign(label=rows["label"])
-    plot_misclassified("metrics/misclassified.png", wrong)
+    is_wrong = predictions["actual"] != predictions["verdict"]
+    plot_misclassified("metrics/misclassified.png", predictions.assign(label=labels)[is_wrong])
 
 
 if __name__ == "__main__":

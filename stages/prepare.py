@@ -3,7 +3,15 @@
 from inspection.config import load_params
 from inspection.files import write_json
 from inspection.labels import DEFECTIVE
-from inspection.manifest import TRAIN, build_manifest, check_unreadable, index_images, write_manifest
+from inspection.manifest import (
+    TRAIN,
+    build_manifest,
+    check_unreadable,
+    index_images,
+    label_images,
+    leave_out_copies,
+    write_manifest,
+)
 from inspection.plots import plot_sample_grid
 from inspection.sources import list_images
 from stages.running import progress, run_stage
@@ -12,10 +20,11 @@ from stages.running import progress, run_stage
 def prepare() -> None:
     params = load_params()
     indexed = index_images(list_images(params.data.source), lambda paths: progress(paths, "indexing"))
-    for message in indexed.unreadable:
-        print(f"left out: {message}")
     check_unreadable(indexed, params.data.max_unreadable_share)
-    manifest = build_manifest(indexed.readable, params.data, params.seed)
+    kept, copies = leave_out_copies(label_images(indexed.readable, params.data))
+    for message in (*indexed.unreadable, *copies):
+        print(f"left out: {message}")
+    manifest = build_manifest(kept, params.data, params.seed)
     train = manifest["split"] == TRAIN
     defective = manifest["label"] == DEFECTIVE
     write_json(
@@ -27,7 +36,8 @@ def prepare() -> None:
             "n_test": int((~train).sum()),
             "n_test_defective": int((~train & defective).sum()),
             "n_unreadable": len(indexed.unreadable),
-            "unreadable": list(indexed.unreadable),
+            "n_copies_left_out": len(copies),
+            "left_out": [*indexed.unreadable, *copies],
         },
     )
     plot_sample_grid("metrics/sample_grid.png", manifest[train], params.seed)

@@ -1,0 +1,105 @@
+"""Writing in one step, and fingerprints."""
+
+import errno
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from inspection.errors import DataError, ModelsError
+from inspection.files import read_json, replacing, sha256_bytes, sha256_file, write_bytes, write_json
+
+# FIPS 180-2, appendix B.1 and the empty message.
+SHA256_ABC = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+SHA256_NOTHING = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
+
+@pytest.mark.parametrize(("data", "digest"), [(b"abc", SHA256_ABC), (b"", SHA256_NOTHING)])
+def test_sha256_of_published_messages(tmp_path, data, digest):
+    path = tmp_path / "file"
+    path.write_bytes(data)
+    assert sha256_file(path) == sha256_bytes(data) == digest
+
+
+def test_sha256_of_a_file_larger_than_a_read_buffer(tmp_path):
+    data = bytes(range(256)) * 8192  # 2 MiB
+    write_bytes(tmp_path / "file", data)
+    assert sha256_file(str(tmp_path / "file")) == hashlib.sha256(data).hexdigest()
+
+
+@pytest.mark.parametrize("name", ["report.csv", "report", "новый отчёт.csv", "a.tar.gz", ".hidden"])
+def test_replacing_writes_beside_and_renames(tmp_path, name):
+    path = tmp_path / "new" / "folder" / name
+    with replacing(path) as temporary:
+        assert temporary.parent == path.parent
+        assert temporary.name.endswith(path.suffix)
+        temporary.write_text("content", encoding="utf-8")
+        assert not path.exists()
+    assert path.read_text(encoding="utf-8") == "content"
+    assert [entry.name for entry in path.parent.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("problem", [ValueError("stop"), KeyboardInterrupt()])
+@pytest.mark.parametrize("was_there", [True, False])
+@pytest.mark.parametrize("n_written", [0, 3])
+def test_replacing_leaves_no_trace_of_a_failure(tmp_path, problem, was_there, n_written):
+    path = tmp_path / "model.pkl"
+    if was_there:
+        path.write_bytes(b"old")
+    with pytest.raises(type(problem)), replacing(path) as temporary:
+        if n_written:
+            temporary.write_bytes(b"x" * n_written)
+        raise problem
+    assert list(tmp_path.iterdir()) == ([path] if was_there else [])
+    assert not was_there or path.read_bytes() == b"old"
+
+
+@pytest.mark.parametrize(("write", "content"), [(write_bytes, b"new"), (write_json, {"new": True})])
+def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch, write, content):
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+
+    def write_half(target, data):
+        with target.open("wb") as stream:
+            stream.write(data[: len(data) // 2])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", write_half)
+    with pytest.raises(OSError, match="No space left"):
+        write(path, content)
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_write_json_is_readable_and_keeps_the_order(tmp_path):
+    path = tmp_path / "deep" / "content.json"
+    write_json(path, {"z": 1, "a": ["Prüfung", None, 0.5]})
+    expected = '{\n  "z": 1,\n  "a": [\n    "Prüfung",\n    null,\n    0.5\n  ]\n}\n'
+    assert path.read_bytes() == expected.encode()
+    assert list(read_json(path)) == ["z", "a"]
+
+
+@pytest.mark.parametrize(
+    ("content", "error", "message"),
+    [
+        ({"a": float("nan")}, ValueError, "not JSON compliant"),
+        ([float("inf")], ValueError, "not JSON compliant"),
+        ({"a": object()}, TypeError, "not JSON serializable"),
+    ],
+)
+def test_write_json_refuses_what_json_has_not(tmp_path, content, error, message):
+    path = tmp_path / "content.json"
+    write_json(path, {"old": True})
+    with pytest.raises(error, match=message):
+        write_json(path, content)
+    assert read_json(path) == {"old": True}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("data", [b"", b'{"a": ', b"\xff\xfe{}", b"{} {}"])
+@pytest.mark.parametrize("error", [DataError, ModelsError])
+def test_read_json_names_the_damaged_file(tmp_path, data, error):
+    path = tmp_path / "content.json"
+    path.write_bytes(data)
+    with pytest.raises(error, match=r"content\.json is not valid JSON .*delete it and run `dvc repro`"):
+        read_json(path, error)
