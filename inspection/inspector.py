@@ -84,6 +84,8 @@ class Inspector:
         Names, in the order of every probability matrix.
     voting : str
     threshold : float
+    trained_on : dict
+        ``source``, ``n_images`` and ``manifest_sha256`` of the training data.
 
     Raises
     ------

@@ -1,0 +1,455 @@
+"""The viewer, driven through its widgets: it repeats what the Inspector says, and keeps quiet when it has no right."""
+
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from html import unescape
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from streamlit.testing.v1 import AppTest
+
+import streamlit_app
+from inspection import demo, files
+from inspection.errors import ModelsError
+from inspection.inspector import Inspector, Verdict
+from tests.parts import draw_part, encode
+
+ROOT = Path(__file__).parent.parent
+APP = ROOT / "streamlit_app.py"
+SECONDS = 120
+WORDS = {"defective": "DEFECTIVE", "non_defective": "NON-DEFECTIVE", "review": "REVIEW"}
+SYMBOLS = {"defective": "✕", "non_defective": "✓", "review": "?"}
+PART = encode(draw_part(1, is_defective=True))
+
+
+@pytest.fixture
+def open_viewer(monkeypatch):
+    """Return a function that opens the viewer on a models folder."""
+
+    def start(models: Path) -> AppTest:
+        monkeypatch.setenv("INSPECTION_MODELS", str(models))
+        app = AppTest.from_file(APP, default_timeout=SECONDS).run()
+        assert not app.exception
+        return app
+
+    return start
+
+
+def upload(app: AppTest, data: bytes, name: str = "part.png") -> None:
+    app.file_uploader[0].set_value((name, data, "image/png")).run()
+    assert not app.exception
+
+
+def press(app: AppTest, label: str) -> None:
+    next(button for button in app.button if button.label == label).click().run()
+    assert not app.exception
+
+
+def switch_demo(app: AppTest, is_on: bool) -> None:
+    app.toggle[0].set_value(is_on).run()
+    assert not app.exception
+
+
+def analyze(app: AppTest, data: bytes, name: str = "part.png") -> None:
+    upload(app, data, name)
+    press(app, "Analyze Image")
+
+
+def html_of(app: AppTest, css_class: str) -> list[str]:
+    """Return the blocks of HTML whose outermost element has a class."""
+    return [block.value for block in app.get("html") if re.match(rf'<\w+ class="{css_class}"', block.value.strip())]
+
+
+def text_of(html: str) -> str:
+    """Return HTML as one line of plain text."""
+    return " ".join(unescape(re.sub("<[^>]+>", " ", html)).split())
+
+
+def shown_verdict(app: AppTest) -> str | None:
+    """Return the word of the verdict on the page, with its symbol; None where there is none."""
+    blocks = html_of(app, "verdict")
+    return text_of(re.search('<p class="word".*?</p>', blocks[0], re.DOTALL)[0]) if blocks else None
+
+
+def shown_votes(app: AppTest) -> list[list[str]]:
+    """Return the text of each cell of the table of votes."""
+    tables = [block.value for block in app.get("html") if 'class="votes"' in block.value and "<tbody>" in block.value]
+    rows = re.findall("<tr>(.*?)</tr>", tables[0].partition("<tbody>")[2], re.DOTALL)
+    cells = [re.findall(r"<t[hd].*?</t[hd]>", row, re.DOTALL) for row in rows]
+    return [[text_of(cell).replace("_ ", "_") for cell in row] for row in cells]
+
+
+def charts(app: AppTest) -> dict[str, tuple[dict, str]]:
+    """Return options and text equivalent of each chart by kind."""
+    found = {}
+    for chart in app.get("echarts_chart"):
+        options = json.loads(chart.proto.spec)
+        found[options["series"][0]["type"]] = (options, chart.proto.alt)
+    return found
+
+
+def picture_url(app: AppTest) -> str:
+    """Return the address of the picture on the page, which Streamlit makes from its content."""
+    (image,) = app.image
+    return image.value[0]
+
+
+def assert_shows(app: AppTest, verdict: Verdict) -> None:
+    """Check verdict, reason, gauge, vote chart and table against what the Inspector said."""
+    assert shown_verdict(app) == f"{SYMBOLS[verdict.verdict]} {WORDS[verdict.verdict]}"
+    assert verdict.reason in text_of(html_of(app, "verdict")[0])
+    gauge, gauge_text = charts(app)["gauge"]
+    assert gauge["series"][0]["data"][0]["value"] == pytest.approx(100 * verdict.confidence, abs=1e-3)
+    assert f"{verdict.confidence:.1%}" in gauge_text
+    counts = [sum(vote.label == label for vote in verdict.votes) for label in ("non_defective", "defective")]
+    bars, bars_text = charts(app)["bar"]
+    assert [bar["value"] for bar in bars["series"][0]["data"]] == counts
+    assert bars_text == f"Votes: {counts[0]} non-defective, {counts[1]} defective."
+    for cells, vote in zip(shown_votes(app), verdict.votes, strict=True):
+        percents = [streamlit_app.percent(vote.confidence), streamlit_app.percent(vote.defect_proba)]
+        assert cells == [vote.voter, f"{SYMBOLS[vote.label]} {WORDS[vote.label].capitalize()}", "", *percents]
+
+
+def part_called(inspector: Inspector, verdict: str) -> bytes:
+    """Return a part on which the models give a verdict."""
+    parts = (encode(draw_part(seed, verdict == "defective")) for seed in range(500, 540))
+    return next(part for part in parts if inspector.inspect(part).verdict == verdict)
+
+
+@pytest.fixture(scope="module")
+def inspector(models_folder) -> Inspector:
+    return Inspector(models_folder)
+
+
+@pytest.fixture(scope="module")
+def defective_part(inspector) -> bytes:
+    return part_called(inspector, "defective")
+
+
+@pytest.fixture(scope="module")
+def good_part(inspector) -> bytes:
+    return part_called(inspector, "non_defective")
+
+
+# Without models
+
+
+def test_without_models_the_page_says_what_to_run_and_offers_demo_mode(open_viewer, tmp_path):
+    app = open_viewer(tmp_path / "models")
+    notice = text_of(html_of(app, "notice")[0])
+    assert "do not exist" in notice
+    assert "dvc repro" in notice
+    assert "Demo Mode" in notice
+    assert app.toggle[0].label == "Demo Mode"
+    assert app.toggle[0].value is False
+    assert app.file_uploader[0].disabled
+    assert [button.label for button in app.button] == ["Check again"]
+    assert shown_verdict(app) is None
+    assert not html_of(app, "demo")
+
+
+def remove_description(models: Path) -> None:
+    (models / "ensemble.json").unlink()
+
+
+def remove_voter(models: Path) -> None:
+    (models / "baseline_cnn.onnx").unlink()
+
+
+def swap_voter(models: Path) -> None:
+    next(models.glob("*_svm.pkl")).write_bytes(b"import os")
+
+
+def damage_description(models: Path) -> None:
+    (models / "ensemble.json").write_text('{"format": 1, "vot')
+
+
+@pytest.mark.parametrize(
+    ("damage", "explanation"),
+    [
+        (remove_description, "half-built (no ensemble.json); run dvc repro"),
+        (remove_voter, "baseline_cnn.onnx, which ensemble.json names, cannot be read"),
+        (swap_voter, "is not the file ensemble.json vouches for"),
+        (damage_description, "is not valid JSON"),
+    ],
+)
+def test_models_that_cannot_be_trusted_are_explained_and_judge_nothing(open_viewer, own_models, damage, explanation):
+    damage(own_models)
+    app = open_viewer(own_models)
+    notice = text_of(html_of(app, "notice")[0])
+    assert explanation in notice
+    assert "dvc repro" in notice
+    assert app.file_uploader[0].disabled
+    assert shown_verdict(app) is None
+
+
+def test_models_that_appear_later_are_picked_up(open_viewer, own_models, tmp_path, defective_part, inspector):
+    description = own_models / "ensemble.json"
+    hidden = description.rename(tmp_path / "hidden.json")
+    app = open_viewer(own_models)
+    assert html_of(app, "notice")
+    hidden.rename(description)
+    press(app, "Check again")
+    assert not html_of(app, "notice")
+    analyze(app, defective_part)
+    assert_shows(app, inspector.inspect(defective_part))
+
+
+def test_a_file_that_vanishes_while_it_is_read_is_explained(open_viewer, own_models, monkeypatch):
+    def vanish(path):
+        raise FileNotFoundError(2, "No such file or directory", str(path))
+
+    monkeypatch.setattr(files, "sha256_file", vanish)
+    app = open_viewer(own_models)
+    assert "The models are changing at this moment" in text_of(html_of(app, "notice")[0])
+
+
+def test_an_ensemble_that_changes_while_it_is_loaded_is_not_kept(models_folder):
+    with pytest.raises(ModelsError, match="changed while it was read"):
+        streamlit_app.load_inspector(str(models_folder), "0" * 64)
+
+
+# Demo Mode
+
+
+def test_demo_mode_shows_a_banner_and_the_same_simulated_verdict_every_time(open_viewer, tmp_path):
+    seen = []
+    for name in ("a.png", "b.png"):
+        app = open_viewer(tmp_path / "models")
+        switch_demo(app, True)
+        assert "SIMULATED PREDICTIONS" in html_of(app, "demo")[0]
+        assert not html_of(app, "notice")
+        upload(app, PART, name)
+        assert shown_verdict(app) is None
+        press(app, "Analyze Image")
+        assert "SIMULATED PREDICTIONS" in html_of(app, "demo")[0]
+        seen.append((shown_verdict(app), shown_votes(app)))
+    expected = demo.simulate(PART)
+    assert seen[0] == seen[1]
+    assert seen[0][0] == f"SIMULATED {SYMBOLS[expected.verdict]} {WORDS[expected.verdict]}"
+    assert [row[0] for row in seen[0][1]] == [vote.voter for vote in expected.votes]
+    assert [row[-1] for row in seen[0][1]] == [streamlit_app.percent(vote.defect_proba) for vote in expected.votes]
+
+
+def test_switching_demo_mode_off_takes_its_verdict_away(open_viewer, tmp_path):
+    app = open_viewer(tmp_path / "models")
+    switch_demo(app, True)
+    analyze(app, PART)
+    assert shown_verdict(app)
+    switch_demo(app, False)
+    assert shown_verdict(app) is None
+    assert not html_of(app, "demo")
+    assert html_of(app, "notice")
+
+
+def test_beside_real_models_demo_mode_is_off_and_never_mixes_with_them(open_viewer, own_models, good_part, inspector):
+    app = open_viewer(own_models)
+    assert app.toggle[0].value is False
+    assert not html_of(app, "demo")
+    analyze(app, good_part)
+    real = inspector.inspect(good_part)
+    assert_shows(app, real)
+    switch_demo(app, True)
+    assert shown_verdict(app) is None
+    assert html_of(app, "demo")
+    press(app, "Analyze Image")
+    assert shown_verdict(app).startswith("SIMULATED")
+    switch_demo(app, False)
+    assert_shows(app, real)
+
+
+def test_demo_mode_ends_when_real_models_appear(open_viewer, own_models, tmp_path):
+    hidden = (own_models / "ensemble.json").rename(tmp_path / "hidden.json")
+    app = open_viewer(own_models)
+    switch_demo(app, True)
+    analyze(app, PART)
+    assert shown_verdict(app).startswith("SIMULATED")
+    hidden.rename(own_models / "ensemble.json")
+    app.run()
+    assert app.toggle[0].value is False
+    assert not html_of(app, "demo")
+    assert shown_verdict(app) is None
+
+
+# With models
+
+
+@pytest.mark.parametrize("verdict", ["defective", "non_defective"])
+def test_the_page_shows_what_the_inspector_says(open_viewer, models_folder, inspector, verdict):
+    part = part_called(inspector, verdict)
+    app = open_viewer(models_folder)
+    upload(app, part, "my part.png")
+    assert shown_verdict(app) is None
+    press(app, "Analyze Image")
+    expected = inspector.inspect(part)
+    assert expected.verdict == verdict
+    assert_shows(app, expected)
+    assert "my part.png" in text_of("".join(html_of(app, "file")))
+    assert "64 × 64 pixels" in text_of("".join(html_of(app, "file")))
+
+
+def test_a_tie_is_shown_as_review(open_viewer, own_models, inspector, defective_part):
+    description = json.loads((own_models / "ensemble.json").read_text())
+    proba = sorted(vote.defect_proba for vote in inspector.inspect(defective_part).votes)
+    assert len(proba) == 4
+    description["threshold"] = (proba[1] + proba[2]) / 2
+    (own_models / "ensemble.json").write_text(json.dumps(description))
+    app = open_viewer(own_models)
+    analyze(app, defective_part)
+    assert shown_verdict(app) == "? REVIEW"
+    assert "tied, 2 to 2" in text_of(html_of(app, "verdict")[0])
+    assert_shows(app, Inspector(own_models).inspect(defective_part))
+
+
+def test_the_sidebar_says_which_ensemble_is_loaded(open_viewer, models_folder, inspector):
+    app = open_viewer(models_folder)
+    sidebar = text_of(app.sidebar.get("html")[0].value).replace("_ ", "_")
+    fingerprint = files.sha256_file(models_folder / "ensemble.json")
+    facts = [*inspector.voters, "4 models vote", "(hard)", "defective at 0.5 or more", "48 photographs of data/raw"]
+    for fact in [*facts, inspector.trained_on["manifest_sha256"][:12], fingerprint[:12]]:
+        assert fact in sidebar
+
+
+@pytest.mark.parametrize("extension", ["png", "jpg", "jpeg", "bmp", "tif", "tiff", "webp"])
+def test_every_promised_format_is_judged(open_viewer, models_folder, inspector, extension):
+    format = {"jpg": "JPEG", "tif": "TIFF"}.get(extension, extension)
+    part = encode(draw_part(7, is_defective=True), format)
+    app = open_viewer(models_folder)
+    assert f".{extension}" in app.file_uploader[0].allowed_type
+    analyze(app, part, f"part.{extension}")
+    assert_shows(app, inspector.inspect(part))
+
+
+@pytest.mark.parametrize(
+    ("data", "explanation"),
+    [
+        (PART[: len(PART) // 2], "part.png: damaged or incomplete image file (image file is truncated)."),
+        (b"no photograph at all", "part.png: not a PNG, JPEG, BMP, TIFF, WebP image, or its header is damaged."),
+        (encode(Image.new("L", (4, 4))), "part.png: 4x4 pixels; at least 8 a side are needed."),
+        (encode(Image.new("F", (64, 64)), "TIFF"), "part.png: pixels of mode F have no stated range"),
+        (b"", "part.png: not a PNG"),
+    ],
+)
+def test_a_file_that_cannot_be_inspected_gets_one_sentence_and_no_verdict(
+    open_viewer, models_folder, data, explanation
+):
+    app = open_viewer(models_folder)
+    upload(app, data)
+    notices = html_of(app, "notice")
+    assert len(notices) == 1
+    assert text_of(notices[0]).startswith(f"Not inspected {explanation}")
+    assert shown_verdict(app) is None
+    assert app.button[0].disabled
+
+
+def test_a_new_upload_never_shows_an_old_verdict(open_viewer, models_folder, inspector, defective_part, good_part):
+    app = open_viewer(models_folder)
+    analyze(app, defective_part)
+    assert shown_verdict(app) == "✕ DEFECTIVE"
+    upload(app, good_part)
+    assert shown_verdict(app) is None
+    assert not charts(app)
+    assert "Not analyzed yet" in html_of(app, "waiting")[0]
+    press(app, "Analyze Image")
+    assert_shows(app, inspector.inspect(good_part))
+    upload(app, defective_part[:500])
+    assert shown_verdict(app) is None
+    app.file_uploader[0].clear().run()
+    assert shown_verdict(app) is None
+    upload(app, defective_part)
+    assert_shows(app, inspector.inspect(defective_part))
+
+
+def test_a_new_upload_shows_its_own_picture_or_none(open_viewer, models_folder):
+    app = open_viewer(models_folder)
+    upload(app, PART)
+    first = picture_url(app)
+    upload(app, encode(draw_part(2, is_defective=False, size=80)))
+    assert "80 × 80 pixels" in html_of(app, "file")[0]
+    assert picture_url(app) != first
+    upload(app, PART[:500])
+    assert not app.image
+    assert len(html_of(app, "notice")) == 1
+    upload(app, PART)
+    assert picture_url(app) == first
+
+
+def test_new_models_are_loaded_and_inherit_no_verdict(open_viewer, own_models, defective_part):
+    app = open_viewer(own_models)
+    analyze(app, defective_part)
+    assert shown_verdict(app)
+    description = json.loads((own_models / "ensemble.json").read_text())
+    (own_models / "ensemble.json").write_text(json.dumps(description | {"voting": "soft"}))
+    app.run()
+    assert "(soft)" in text_of(app.sidebar.get("html")[0].value)
+    assert shown_verdict(app) is None
+    press(app, "Analyze Image")
+    assert_shows(app, Inspector(own_models).inspect(defective_part))
+
+
+@pytest.mark.parametrize("data", [PART, PART[:500]])
+def test_a_hostile_file_name_stays_text(open_viewer, models_folder, data):
+    name = "<img src=x onerror=alert(1)> **GOOD** [a](b) $x$ :smile: www.example.com.png"
+    app = open_viewer(models_folder)
+    upload(app, data, name)
+    blocks = [block.value for block in app.get("html")]
+    assert sum(name in text_of(block) for block in blocks) == 1
+    assert not any("<img" in block for block in blocks)
+    for element in (*app.markdown, *app.caption, *app.error, *app.warning, *app.info):
+        assert "GOOD" not in element.value
+
+
+# The rest
+
+
+def test_the_viewer_needs_no_torch(models_folder):
+    script = f"""
+import sys
+from importlib.abc import MetaPathFinder
+
+class NoTorch(MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name.partition(".")[0] in ("torch", "torchvision", "timm"):
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+sys.meta_path.insert(0, NoTorch())
+from streamlit.testing.v1 import AppTest
+from tests.parts import draw_part, encode
+
+app = AppTest.from_file({str(APP)!r}, default_timeout={SECONDS}).run()
+app.file_uploader[0].set_value(("part.png", encode(draw_part(1, True)), "image/png")).run()
+app.button[0].click().run()
+assert not app.exception, app.exception
+print("shown:", sum('class="verdict"' in block.value for block in app.get("html")))
+print("loaded:", sorted({{"torch", "torchvision", "timm"}} & set(sys.modules)))
+"""
+    environment = {"INSPECTION_MODELS": str(models_folder), "PYTHONPATH": str(ROOT), "PATH": ""}
+    run = subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert run.stdout.splitlines()[-2:] == ["shown: 1", "loaded: []"], run.stderr
+
+
+@pytest.mark.parametrize(
+    ("probability", "text"),
+    [(0, "0.0%"), (0.0004, "<0.1%"), (0.001, "0.1%"), (0.5, "50.0%"), (0.9994, "99.9%"), (0.9996, ">99.9%")],
+)
+def test_percentages_never_round_to_certainty(probability, text):
+    assert streamlit_app.percent(probability) == text
+
+
+def test_the_meaning_of_the_confidence_follows_rule_and_verdict():
+    assert "Below 50%" in streamlit_app.confidence_words("hard", "defective")
+    assert "Below 50%" not in streamlit_app.confidence_words("soft", "defective")
+    assert "weighted" in streamlit_app.confidence_words("weighted", "non_defective")
+    assert "tied" in streamlit_app.confidence_words("hard", "review")
+
+
+def test_the_configuration_keeps_the_viewer_on_this_machine():
+    with (ROOT / ".streamlit" / "config.toml").open("rb") as stream:
+        config = tomllib.load(stream)
+    assert config["server"]["address"] == "127.0.0.1"
+    assert config["browser"]["gatherUsageStats"] is False
+    assert config["client"]["showErrorDetails"] == "none"
