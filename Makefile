@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: repro test app lint lock browser
+.PHONY: repro test app experiments lint lock browser
 
 repro: $(VENV)/installed
 	dvc repro
@@ -14,6 +14,12 @@ test: $(VENV)/installed-dev browser
 
 app: $(VENV)/installed
 	python -m streamlit run streamlit_app.py --server.address 127.0.0.1 --server.port 8501
+
+# What an experiment changed in the params, and the ensemble's headline numbers; `dvc exp show` alone has 200 columns.
+DETAILS := (metrics/(voters|training|data)|inspection|stages|data/|models/|features/|weights).*|.*(_low|_high|n_images|params.yaml|precision|recall|f1|ece|Created|parent|typ)$$
+experiments: $(VENV)/installed
+	@dvc exp show --csv --only-changed --hide-workspace --drop '$(DETAILS)' | sed 's#metrics/ensemble.json:##g' | \
+		python -c 'import sys, pandas; print(pandas.read_csv(sys.stdin).to_string(index=False, na_rep=""))'
 
 lint: $(VENV)/installed-dev
 	ruff check .
