@@ -105,16 +105,29 @@ def export_backbone(name: str, params: FeatureParams, path: str | Path) -> None:
     WeightsError
         If its weights cannot be had; see `load_pretrained`.
     """
-    pretrained = load_pretrained(name, params.weights.get(name))
-    layers = params.layers.get(name) or [last_feature_map(pretrained.network, params.image_size)]
-    network = FeatureNetwork(pretrained, layers, params.pooling, name)
+    network = build_feature_network(name, params)
     metadata = {
         "name": name,
-        "weights": pretrained.provenance,
-        "layers": " ".join(layers),
-        "pooling": " ".join(params.pooling),
+        "weights": network.provenance,
+        "layers": " ".join(network.layers),
+        "pooling": " ".join(network.pooling),
     }
     export_onnx(network, path, params.image_size, ["features", "feature_map"], metadata)
+
+
+def build_feature_network(name: str, params: FeatureParams) -> "FeatureNetwork":
+    """Load a backbone and cut it at the layers that ``params`` asks for, by default the last feature map.
+
+    Raises
+    ------
+    ConfigError
+        If the backbone or one of its layers is unknown.
+    WeightsError
+        If its weights cannot be had; see `load_pretrained`.
+    """
+    pretrained = load_pretrained(name, params.weights.get(name))
+    layers = params.layers.get(name) or [last_feature_map(pretrained.network, params.image_size)]
+    return FeatureNetwork(pretrained, layers, params.pooling, name)
 
 
 class FeatureNetwork(torch.nn.Module):
@@ -138,14 +151,14 @@ class FeatureNetwork(torch.nn.Module):
             self._extractor = create_feature_extractor(pretrained.network, layers)
         except ValueError as problem:
             raise ConfigError(f"features.layers.{name}: {problem}") from problem
-        self._layers, self._pooling = layers, pooling
+        self.layers, self.pooling, self.provenance = layers, pooling, pretrained.provenance
         self.register_buffer("_mean", 255 * torch.tensor(pretrained.mean).view(1, 3, 1, 1))
         self.register_buffer("_std", 255 * torch.tensor(pretrained.std).view(1, 3, 1, 1))
 
     def forward(self, images):
         maps = self._extractor((images.permute(0, 3, 1, 2).float() - self._mean) / self._std)
-        maps = [_as_map(maps[layer]) for layer in self._layers]
-        pooled = [_pool(feature_map.flatten(2), how) for feature_map in maps for how in self._pooling]
+        maps = [_as_map(maps[layer]) for layer in self.layers]
+        pooled = [_pool(feature_map.flatten(2), how) for feature_map in maps for how in self.pooling]
         return torch.cat(pooled, 1), maps[-1]
 
 

@@ -2,7 +2,7 @@
 
 from inspection.config import load_params
 from inspection.files import write_json
-from inspection.pretrained import load_pretrained
+from inspection.pretrained import build_feature_network
 from inspection.shallow import check_grid
 from stages.running import run_stage
 
@@ -10,8 +10,7 @@ from stages.running import run_stage
 def check_params() -> None:
     params = load_params()
     for name in params.backbones:
-        pretrained = load_pretrained(name, params.features.weights.get(name))
-        print(f"{name}: {pretrained.provenance}")
+        print(f"{name}: {build_feature_network(name, params.features).provenance}")
     for classifier in params.classifiers:
         check_grid(classifier, getattr(params.search, classifier))
     # The same content whenever the params are usable: later stages wait for it but never rerun because of it.

@@ -17,6 +17,11 @@ CLASSIFIERS = ("svm", "random_forest", "xgboost")
 N_PER_CLASS = 32
 
 
+def pytest_collection_modifyitems(items) -> None:
+    """Run fast tests first, then the browser's, whole pipelines last."""
+    items.sort(key=lambda item: [bool(item.get_closest_marker(name)) for name in ("pipeline", "browser")])
+
+
 def tiny_params() -> dict:
     """The project's own params, shrunk until every stage takes seconds."""
     params = YAML(typ="safe").load(ROOT / "params.yaml")

@@ -68,7 +68,7 @@ def test_the_best_epoch_is_kept(trained, history, data):
 def test_training_stops_when_patience_ends(data):
     history = []
     # With this learning rate the loss explodes after the first steps.
-    train_cnn(*data, cnn_params(learning_rate=50.0, epochs=30, patience=2), seed=0, on_epoch=history.append)
+    train_cnn(*data, cnn_params(learning_rate=10.0, epochs=30, patience=2), seed=0, on_epoch=history.append)
     losses = [scores.held_out_loss for scores in history]
     assert len(losses) == int(np.argmin(losses)) + 1 + 2 < 30
 

@@ -18,6 +18,8 @@ def test_there_is_one_for_exploration_and_one_for_training():
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebook_runs(path, tiny_project, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
+    # Streamlit, run by other tests in this process, sets it for all children.
+    monkeypatch.delenv("MPLBACKEND", raising=False)
     notebook = nbformat.read(path, as_version=4)
     assert all(not cell.outputs for cell in notebook.cells if cell.cell_type == "code"), "keep outputs out of git"
     NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tiny_project)}}).execute()

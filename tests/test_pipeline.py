@@ -167,6 +167,14 @@ def test_a_new_backbone_runs_alone_and_leaves_no_stale_voter(restored):
             {"backbones": ["efficientnet_lite9"]},
             "unknown backbone 'efficientnet_lite9'; did you mean 'efficientnet_lite",
         ),
+        (
+            {"features": tiny_params()["features"] | {"layers": {BACKBONE: ["blocks.99"]}}},
+            f"features.layers.{BACKBONE}",
+        ),
+        (
+            {"features": tiny_params()["features"] | {"weights": {BACKBONE: "weights/own.pth"}}},
+            f"features.weights.{BACKBONE}: no file 'weights/own.pth'; put it there or remove the entry",
+        ),
         ({"treshold": 0.5}, "unknown key 'treshold'"),
         ({"seed": "zero"}, "seed = 'zero' is not usable"),
         ({"search": tiny_params()["search"] | {"svm": {"c": [1]}}}, "search.svm: SVC has no parameter 'c'"),

@@ -1,0 +1,76 @@
+"""The lists of needs are complete: what a part of the project imports, its requirements name."""
+
+import ast
+import re
+import sys
+from importlib.metadata import packages_distributions
+
+import pytest
+
+from tests.conftest import ROOT
+from tests.test_dvc_yaml import imported_files
+
+VIEWER_STARTS = ("streamlit_app.py", "inspection/__main__.py")
+
+
+def closure(starts) -> set[str]:
+    seen, waiting = set(), list(starts)
+    while waiting:
+        file = waiting.pop()
+        if file not in seen:
+            seen.add(file)
+            waiting += [found.as_posix() for found in imported_files(ROOT / file)]
+    return seen
+
+
+def canonical(name: str) -> str:
+    """Spell a distribution's name as the packaging standard does."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def third_party(files) -> set[str]:
+    """Distributions that the files import, anywhere in them."""
+    modules = set()
+    for file in files:
+        for node in ast.walk(ast.parse((ROOT / file).read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                modules |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                modules.add(node.module.split(".")[0])
+    modules -= {*sys.stdlib_module_names, "inspection", "stages", "tests", "bench", "streamlit_app"}
+    installed = packages_distributions()
+    return {canonical(installed[module][0]) for module in modules}
+
+
+def named(*files) -> set[str]:
+    lines = [line for file in files for line in (ROOT / file).read_text(encoding="utf-8").splitlines()]
+    return {canonical(re.split(r"[<>=\[ ;]", line)[0]) for line in lines if line and line[0] not in "#-"}
+
+
+def project_files(*folders) -> list[str]:
+    return [path.relative_to(ROOT).as_posix() for folder in folders for path in sorted((ROOT / folder).rglob("*.py"))]
+
+
+@pytest.mark.parametrize(
+    ("files", "requirements"),
+    [
+        (closure(VIEWER_STARTS), ["requirements-app.in"]),
+        (project_files("inspection", "stages", "bench"), ["requirements-app.in", "requirements.in"]),
+        (project_files("tests", "docs"), ["requirements-app.in", "requirements.in", "requirements-dev.in"]),
+    ],
+    ids=["viewer", "pipeline", "tests"],
+)
+def test_every_import_is_a_named_need(files, requirements):
+    assert third_party(files) - named(*requirements) == set()
+
+
+def test_the_viewer_needs_no_torch():
+    assert not {"torch", "torchvision", "timm", "dvc"} & third_party(closure(VIEWER_STARTS))
+
+
+@pytest.mark.parametrize("name", ["requirements", "requirements-app", "requirements-dev"])
+def test_the_lock_pins_every_named_need(name):
+    pinned = {
+        canonical(line.split("==")[0]) for line in (ROOT / f"{name}.txt").read_text().splitlines() if "==" in line
+    }
+    assert named(f"{name}.in") <= pinned
