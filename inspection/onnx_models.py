@@ -9,7 +9,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as _runtime_errors
 from inspection.errors import ModelsError
 
 BATCH_SIZE = 16
-"""Images per call: the fastest of 1, 4, 8, 16 and 32 on two CPU cores, and small enough for VGG16."""
+"""Images per call: enough to keep the cores busy, few enough for the feature maps of VGG16 to fit in memory."""
 
 
 class OnnxModel:

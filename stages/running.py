@@ -8,16 +8,16 @@ from pathlib import Path
 from tqdm import tqdm
 
 from inspection.errors import InspectionError
+from stages import STARTED
 
 
 def run_stage(stage: Callable[[], None]) -> None:
     """Run a stage's function; exit with status 1 and one message when the user can mend what went wrong."""
-    started = time.perf_counter()
     try:
         stage()
     except InspectionError as problem:
         sys.exit(f"error: {problem}")
-    print(f"{Path(sys.argv[0]).stem}: {time.perf_counter() - started:.1f} s")
+    print(f"{Path(sys.argv[0]).stem}: {time.perf_counter() - STARTED:.1f} s")
 
 
 def progress(items, what: str, total: int | None = None, unit: str = "image"):

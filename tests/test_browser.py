@@ -21,7 +21,7 @@ def photographs(tmp_path):
 
 def test_an_inspector_gets_a_verdict_in_a_browser_and_nothing_leaves_the_machine(models_folder, tmp_path, photographs):
     if CHROMIUM is None:
-        pytest.skip("no `chromium` on the PATH; on Debian: apt-get install chromium")
+        pytest.skip("no Chromium on the PATH; on Debian: apt-get install chromium")
     pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     part, damaged = photographs
     with viewer(models_folder, tmp_path / "viewer.log") as address, browser_page() as page:
