@@ -34,6 +34,9 @@ class Repository:
         self.run("git", "init", "-q")
         self.run("git", "config", "user.email", "test@localhost")
         self.run("git", "config", "user.name", "test")
+        # As the README tells users to bring their own photographs.
+        self.dvc("add", "data/raw")
+        self.run("git", "add", "data/raw.dvc")
         self.commit("code")
 
     def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess:
