@@ -1,125 +1,232 @@
-"""What a folder of photographs says about itself: one record per image file, before any pixel is read."""
+"""What a source of photographs says about itself: one record per image file, before any pixel is read."""
 
-import csv
-import glob
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
 from inspection.errors import DataError
-from inspection.images import EXTENSIONS
-from inspection.labels import CLASS_NAMES
+from inspection.folder_layouts import (
+    UNLABELLED,
+    ImageTree,
+    check_classes,
+    first_few,
+    fits,
+    found_in,
+    label_tree,
+    read_tree,
+    recognise,
+    sources_below,
+)
+from inspection.label_tables import TABLE_NAME, Record, read_table
+from inspection.labels import TEST, TRAIN, class_labels
 
-TABLE_NAME = "labels.csv"
-TABLE_COLUMNS = ("path", "defect_probability")
-SPLITS = ("train", "test")
-COLUMNS = ("path", "defect_probability", "split", "stratum")
+COLUMNS = Record._fields
+LAYOUTS = {
+    "csv": f"a table {TABLE_NAME}",
+    "mvtec": "images in train/good/, test/good/ and test/<defect type>/",
+    "split_folders": "images in {train,test}/<class folder>/",
+    "class_folders": "images in class folders such as defective/ and non_defective/",
+}
+"""What a folder must hold for each layout."""
 
 
-def list_images(source: str | Path) -> pd.DataFrame:
+@dataclass(frozen=True)
+class Listing:
+    """What `list_any` found.
+
+    Attributes
+    ----------
+    records : DataFrame
+        As from `list_images`, with NaN where the defect probability is not known.
+    layout : str
+        A key of `LAYOUTS`, or ``unlabelled``.
+    """
+
+    records: pd.DataFrame
+    layout: str
+
+
+def list_images(source: str | Path, layout: str = "auto", classes: Mapping[str, str] | None = None) -> pd.DataFrame:
     """List the labelled images of a source folder.
 
-    Three layouts are told apart by what the folder holds:
+    The layouts, in the order in which ``auto`` tries them:
 
-    - a table ``labels.csv`` with the columns ``path`` (relative to the folder) and ``defect_probability`` (0 to 1),
-      and optionally ``stratum`` (a product variant to balance over the split, such as the cell type);
-    - ``{train,test}/{defective,non_defective}/``, whose split is kept;
-    - ``{defective,non_defective}/``.
+    - ``csv``: a table ``labels.csv``, see `inspection.label_tables.read_table`. Images it does not list are not used.
+    - ``mvtec``: ``train/good/``, ``test/good/``, ``test/<defect type>/`` and perhaps
+      ``ground_truth/<defect type>/<stem>_mask.png``. It is recognised by ``ground_truth/``, or by unknown folders
+      beside a non-defective one in ``test`` while ``train`` has non-defective ones only.
+    - ``split_folders``: ``{train,test}/<class folder>/``, by any name in `inspection.labels.SPLIT_NAMES`.
+    - ``class_folders``: ``<class folder>/``.
 
-    Class folders are searched in depth, in sorted order. Hidden files and files that do not carry an image
-    extension are passed over.
+    A class folder has one of the names in `inspection.labels.FOLDER_NAMES` or in ``classes``; several may stand for
+    one class. Class folders are searched in depth, as `inspection.folder_layouts.read_tree` says.
 
     Parameters
     ----------
     source : str or Path
+    layout : str
+        ``auto`` or one of `LAYOUTS`.
+    classes : mapping of str to str, optional
+        ``defective`` or ``non_defective`` per name of a folder or label; goes before the common names.
 
     Returns
     -------
     DataFrame
-        Columns ``path`` (as the source folder plus the path below it, POSIX), ``defect_probability`` (float in
-        [0, 1]), ``split`` (``train``, ``test`` or empty: not decided by the source) and ``stratum`` (str).
+        One row per image, sorted by path (a table: in its order), with the columns
+
+        - ``path``: the source folder plus the path below it, POSIX, spelled as the disk or the table spells it;
+        - ``defect_probability``: float in [0, 1];
+        - ``split``: ``train``, ``test`` or empty (not decided by the source);
+        - ``stratum``: a product variant to balance over the split; str, empty when not stated, as are
+          ``group`` (images that belong on one side of the split), ``defect_type`` (the name of a class folder or label
+          unless it is a common one) and ``mask`` (like ``path``);
+        - ``weight``: float above 0, NaN when not stated.
 
     Raises
     ------
     DataError
-        If the folder is missing, has none of the layouts, lacks a class or holds an empty class folder.
+        If the folder is missing or does not have the layout, if a class or a part of the split has no image, or if
+        the class of an image is not known.
     """
-    source = Path(source)
+    source, labels = Path(source), class_labels(classes)
     if not source.is_dir():
         raise DataError(f"data.source: no folder {str(source)!r}; put the photographs there or correct params.yaml.")
-    if (source / TABLE_NAME).is_file():
-        return _from_table(source)
-    if all((source / split).is_dir() for split in SPLITS):
-        return pd.concat([_from_class_folders(source / split, split) for split in SPLITS], ignore_index=True)
-    return _from_class_folders(source, "")
+    table = source / TABLE_NAME
+    if table.is_file() and layout in ("auto", "csv"):
+        records = read_table(table, source, labels)
+        _check_both_parts(records, table)
+        return records
+    if layout == "csv":
+        raise _no_layout(source, layout)
+    tree = read_tree(source, labels)
+    layout = _choose_layout(tree, layout)
+    records = label_tree(tree, layout)
+    check_classes(tree, layout, records)
+    return records
 
 
-def _from_table(source: Path) -> pd.DataFrame:
-    table_path = source / TABLE_NAME
-    records, lines = [], {}
-    try:
-        with table_path.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.DictReader(stream, strict=True)
-            missing = [name for name in TABLE_COLUMNS if name not in (reader.fieldnames or [])]
-            if missing:
-                raise DataError(f"{table_path}: column {missing[0]!r} is missing; found {reader.fieldnames or 'none'}.")
-            for row in reader:
-                where = f"{table_path}, line {reader.line_num}"
-                path, probability = _check_row(row, where)
-                if path in lines:
-                    raise DataError(f"{where}: {path!r} is listed twice, first in line {lines[path]}; keep one.")
-                lines[path] = reader.line_num
-                records.append(((source / path).as_posix(), probability, "", row.get("stratum") or ""))
-    except (csv.Error, UnicodeDecodeError) as problem:
-        raise DataError(f"{table_path} is not a UTF-8 CSV table: {problem}") from problem
-    return pd.DataFrame(records, columns=COLUMNS)
+def list_any(folder: str | Path, table: str | Path | None = None, classes: Mapping[str, str] | None = None) -> Listing:
+    """List the images of any folder, labelled as far as one of the layouts of `list_images` fits.
+
+    Images whose class is not known are unlabelled. Where no layout fits, all are, and their split is the name of the
+    first folder on their path when that is one of a split.
+
+    Parameters
+    ----------
+    folder : str or Path
+    table : str or Path, optional
+        A table of labels to use in place of the folder's own; its paths are relative to ``folder``.
+    classes : mapping of str to str, optional
+        As for `list_images`.
+
+    Returns
+    -------
+    Listing
+
+    Raises
+    ------
+    DataError
+        If the folder is missing or holds no image, or if the table cannot be used.
+    """
+    folder, labels = Path(folder), class_labels(classes)
+    if not folder.is_dir():
+        raise DataError(f"No folder {str(folder)!r}; correct the path.")
+    if table is not None or (folder / TABLE_NAME).is_file():
+        return Listing(read_table(table or folder / TABLE_NAME, folder, labels), "csv")
+    tree = read_tree(folder, labels)
+    layout = recognise(tree) or UNLABELLED
+    return Listing(label_tree(tree, layout), layout)
 
 
-def _check_row(row: dict, where: str) -> tuple[str, float]:
-    """Return path and defect probability of a line of the table."""
-    if None in row or None in row.values():
-        raise DataError(f"{where}: it has more or fewer fields than the header; quote fields that hold a comma.")
-    try:
-        probability = float(row["defect_probability"])
-    except ValueError:
-        probability = -1.0
-    if not row["path"] or not 0 <= probability <= 1:
-        raise DataError(
-            f"{where}: path {row['path']!r} with defect_probability {row['defect_probability']!r}; a path and a number "
-            "from 0 to 1 are needed."
-        )
-    path = PurePosixPath(row["path"])
-    if path.is_absolute() or ".." in path.parts:
-        raise DataError(f"{where}: {row['path']!r} is not below the folder; use relative paths without '..'.")
-    return str(path), probability
+def group_by_name(records: pd.DataFrame, source: str | Path, pattern: str, block: int = 0) -> pd.DataFrame:
+    """Group images by what their names have in common, such as the number of the part they show.
 
+    Parameters
+    ----------
+    records : DataFrame
+        From `list_images` or `list_any`.
+    source : str or Path
+        The folder that was listed.
+    pattern : str
+        Regular expression, searched in the path below ``source``. The group of an image is what the named groups of
+        the pattern match, else what all its groups match, joined by ``|``; the whole match when it has none. An image
+        of which nothing is matched keeps the group it has. An empty pattern changes nothing.
+    block : int
+        When above 0 the match must be a number, and this many consecutive numbers, counted from 0, make one group,
+        whatever folders the images lie in.
 
-def _from_class_folders(folder: Path, split: str) -> pd.DataFrame:
-    missing = [name for name in CLASS_NAMES if not (folder / name).is_dir()]
-    if missing:
-        found = ", ".join(sorted(entry.name for entry in folder.iterdir())[:8]) or "nothing"
-        raise DataError(
-            f"{folder}: no folder {missing[0]!r} (found {found}). Known layouts: {{train,test}}/"
-            f"{{{','.join(CLASS_NAMES)}}}, {{{','.join(CLASS_NAMES)}}}, or a table {TABLE_NAME}."
-        )
-    records = []
-    for label, name in enumerate(CLASS_NAMES):
-        # Unlike rglob, glob follows links to folders and passes over hidden folders.
-        names = sorted(glob.glob("**/*", root_dir=folder / name, recursive=True))  # noqa: PTH207
-        paths = [folder / name / file for file in names if _is_image(folder / name / file)]
-        if not paths:
+    Returns
+    -------
+    DataFrame
+        The records with their ``group`` filled in.
+
+    Raises
+    ------
+    DataError
+        If the pattern matches no image or one whose group the source states, or if ``block`` meets something other
+        than a number.
+    """
+    if not pattern:
+        return records
+    groups = []
+    for path, stated in zip(records["path"], records["group"], strict=True):
+        name = PurePosixPath(path).relative_to(Path(source).as_posix()).as_posix()
+        found = _matched_part(pattern, name)
+        if found and stated:
             raise DataError(
-                f"{folder / name} holds no image ({', '.join(EXTENSIONS)}); add photographs or remove the split."
+                f"data.group_pattern {pattern!r} matches {name!r}, whose group is stated as {stated!r}; empty the "
+                "column 'group' of the table or set the pattern to ''."
             )
-        records += [(path.as_posix(), float(label), split, "") for path in paths]
-    return pd.DataFrame(records, columns=COLUMNS)
+        groups.append(_block_of(found, block, name) if found and block else found or stated)
+    if groups == records["group"].tolist():
+        raise DataError(f"data.group_pattern {pattern!r} matches no image, for example not {name!r}; correct it.")
+    return records.assign(group=groups)
 
 
-def _is_image(path: Path) -> bool:
-    if path.suffix.lower() not in EXTENSIONS or not path.is_file():
-        return False
-    try:
-        path.as_posix().encode()
-    except UnicodeEncodeError as problem:
-        raise DataError(f"{path.as_posix()!r}: the name is not UTF-8 and no table can hold it; rename it.") from problem
-    return True
+def _matched_part(pattern: str, name: str) -> str:
+    match = re.search(pattern, name)
+    if match is None:
+        return ""
+    parts = tuple(match.groupdict().values()) or match.groups() or (match[0],)
+    # Nothing but separators would put images together that have nothing in common.
+    return "|".join(part or "" for part in parts) if any(parts) else ""
+
+
+def _block_of(number: str, block: int, name: str) -> str:
+    if not number.isdecimal():
+        raise DataError(
+            f"data.group_block = {block} needs numbers, and data.group_pattern finds {number!r} in {name!r}; let it "
+            "match digits only, or set the block to 0."
+        )
+    return f"block {int(number) // block}"
+
+
+def _choose_layout(tree: ImageTree, layout: str) -> str:
+    chosen = recognise(tree) if layout == "auto" else layout
+    if chosen and fits(tree, chosen):
+        return chosen
+    below = sources_below(tree)
+    if below:
+        names = first_few([repr(name) for name in below])
+        raise DataError(
+            f"{tree.folder}: data.layout {layout} does not fit, but every one of {names} can be a source; set "
+            f"data.source to one of them, such as {(tree.folder / below[0]).as_posix()}."
+        )
+    raise _no_layout(tree.folder, layout)
+
+
+def _no_layout(folder: Path, layout: str) -> DataError:
+    needed = "; or ".join(LAYOUTS.values()) if layout == "auto" else LAYOUTS[layout]
+    return DataError(
+        f"{folder}: data.layout {layout} needs {needed}; found {found_in(folder)}. Correct the folder or data.layout, "
+        "or explain other names of class folders in data.classes."
+    )
+
+
+def _check_both_parts(records: pd.DataFrame, table: Path) -> None:
+    for part in (TRAIN, TEST):
+        if records["split"].any() and part not in set(records["split"]):
+            raise DataError(f"{table}: column 'split' names no {part} image; name some, or leave the column empty.")
