@@ -20,7 +20,7 @@ from PIL import Image
 from inspection.ensemble import ENSEMBLE_FILE
 from inspection.errors import ImageError, ModelsError
 from inspection.files import sha256_bytes, sha256_file
-from inspection.images import EXTENSIONS, decode
+from inspection.images import AS_STORED, EXTENSIONS, Decoding, decode
 from inspection.labels import CLASS_NAMES, DEFECTIVE, NON_DEFECTIVE, REVIEW
 
 if TYPE_CHECKING:
@@ -83,6 +83,8 @@ class Judge:
     threshold : float
     trained_on : dict
         Empty in Demo Mode.
+    decoding : Decoding
+        How photographs are read.
     """
 
     key: str
@@ -91,6 +93,7 @@ class Judge:
     voting: str
     threshold: float
     trained_on: dict
+    decoding: Decoding = AS_STORED
 
 
 def main() -> None:
@@ -142,6 +145,7 @@ def find_models(folder: Path) -> tuple[Judge | None, str]:
         inspector.voting,
         inspector.threshold,
         inspector.trained_on,
+        inspector.decoding,
     )
     return judge, ""
 
@@ -233,7 +237,7 @@ def show_demo_banner() -> None:
 def inspect_upload(judge: Judge, upload: Any) -> None:
     """Show the uploaded photograph and, once asked for, its verdict."""
     data = upload.getvalue() if upload else b""
-    picture, problem = look_at(data, upload.name) if upload else (None, "")
+    picture, problem = look_at(data, upload.name, judge.decoding) if upload else (None, "")
     is_asked = st.button("Analyze Image", type="primary", disabled=picture is None)
     if problem:
         show_not_inspected(problem)
@@ -257,18 +261,18 @@ class Picture:
     height: int
 
 
-def look_at(data: bytes, name: str) -> tuple[Picture | None, str]:
+def look_at(data: bytes, name: str, decoding: Decoding) -> tuple[Picture | None, str]:
     """Decode an upload for display, once; None and one sentence when it cannot be inspected."""
-    key = (sha256_bytes(data), name)
+    key = (sha256_bytes(data), name, decoding)
     if st.session_state.get("looked_at", (None,))[0] != key:
-        st.session_state["looked_at"] = (key, decode_preview(data, name))
+        st.session_state["looked_at"] = (key, decode_preview(data, name, decoding))
     return st.session_state["looked_at"][1]
 
 
-def decode_preview(data: bytes, name: str) -> tuple[Picture | None, str]:
+def decode_preview(data: bytes, name: str, decoding: Decoding) -> tuple[Picture | None, str]:
     """Do the work of `look_at`."""
     try:
-        image = Image.fromarray(decode(data, name).pixels)
+        image = Image.fromarray(decode(data, name, decoding).pixels)
     except ImageError as problem:
         return None, str(problem)
     width, height = image.size

@@ -1,4 +1,4 @@
-"""The command line: ``python -m inspection predict`` and ``python -m inspection results``."""
+"""The command line: ``python -m inspection predict``, ``audit`` and ``results``."""
 
 import argparse
 import json
@@ -34,12 +34,18 @@ def main(arguments: list[str] | None = None) -> int:
     predict_parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="image file, or folder of images")
     predict_parser.add_argument("--json", metavar="FILE", help="write verdicts and votes as JSON; - is the screen")
     predict_parser.add_argument("--models", type=Path, default=Path("models"), help="folder of ensemble.json")
+    audit_parser = commands.add_parser("audit", help="look for copies, leaks and bad photographs in a folder")
+    audit_parser.add_argument("folder", type=Path, metavar="FOLDER")
+    audit_parser.add_argument("--csv", type=Path, metavar="FILE", help="labels: path,label[,split,...] below FOLDER")
+    audit_parser.add_argument("--json", metavar="FILE", help="write all findings as JSON; - is the screen")
     results_parser = commands.add_parser("results", help="print the metrics of the last evaluation")
     results_parser.add_argument("--metrics", type=Path, default=Path("metrics"), help="folder of ensemble.json")
     options = parser.parse_args(arguments)
     try:
         if options.command == "predict":
             return predict(options.paths, options.models, options.json)
+        if options.command == "audit":
+            return audit(options.folder, options.csv, options.json)
         print(results_table(options.metrics))
         return 0
     except InspectionError as problem:
@@ -62,13 +68,34 @@ def predict(paths: list[Path], models: Path, json_target: str | None) -> int:
     if json_target is None:
         print("\n".join(_line(record) for record in records))
     else:
-        content = [record.as_dict() if isinstance(record, Verdict) else record for record in records]
-        text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-        if json_target == "-":
-            sys.stdout.write(text)
-        else:
-            write_bytes(json_target, text.encode())
+        _write_json(json_target, [record.as_dict() if isinstance(record, Verdict) else record for record in records])
     return 0 if all(isinstance(record, Verdict) for record in records) else 1
+
+
+def audit(folder: Path, table: Path | None, json_target: str | None) -> int:
+    """Print what is wrong with a folder of photographs, and write it as JSON when asked to.
+
+    The labels come from the folder's layout or from a table; without either, copies are found all the same.
+    """
+    # OpenCV and scikit-learn are slow to import and predict does not need them.
+    from inspection.audit import audit_images
+    from inspection.audit_report import as_report, summary
+    from inspection.indexing import index_images
+    from inspection.manifest import label_of
+    from inspection.sources import list_any
+
+    def progress(items, total, what):
+        return tqdm(items, total=total, desc=what, disable=not sys.stderr.isatty())
+
+    listing = list_any(folder, table)
+    indexed = index_images(listing.records, progress=progress)
+    findings = audit_images(indexed, label_of(indexed.readable["defect_probability"]), progress)
+    report = as_report(findings, folder.as_posix(), listing.layout)
+    if json_target is not None:
+        _write_json(json_target, report)
+    if json_target != "-":
+        print(summary(report))
+    return 0
 
 
 def results_table(metrics: Path) -> str:
@@ -88,6 +115,17 @@ def results_table(metrics: Path) -> str:
         f"{data['n_train']} training images ({data['n_train_defective']} {CLASS_NAMES[1]})"
     )
     return head + "\n\n" + table.to_string(float_format="%.4f")
+
+
+def _write_json(target: str, content: list | dict) -> None:
+    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    if target == "-":
+        sys.stdout.write(text)
+        return
+    try:
+        write_bytes(target, text.encode())
+    except OSError as problem:
+        raise DataError(f"{target} cannot be written ({problem.strerror}).") from problem
 
 
 def _image_files(paths: list[Path]) -> list[Path]:

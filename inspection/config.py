@@ -1,14 +1,17 @@
 """The only reader of params.yaml: every key is known, typed and in range before any work starts."""
 
 import difflib
+import re
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from inspection.errors import ConfigError
+from inspection.images import Decoding
 
 CNN_VOTER = "baseline_cnn"
 """The voter trained on the photographs themselves."""
@@ -23,15 +26,56 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
+class DecodingParams(_Section):
+    """What files with more than 8 bits a channel do not say themselves; see `inspection.images.Decoding`."""
+
+    bit_depth: int = Field(ge=8, le=16)
+    float_range: list[float]
+
+    @field_validator("float_range")
+    @classmethod
+    def _black_below_white(cls, limits):
+        if limits and (len(limits) != 2 or not limits[0] < limits[1] or not np.isfinite(limits).all()):
+            raise ValueError("give [black, white] with black < white, or [] when no file holds floating point numbers")
+        return limits
+
+    def as_decoding(self) -> Decoding:
+        """Return what `inspection.images.decode` takes."""
+        return Decoding(self.bit_depth, tuple(self.float_range) or None)
+
+
 class DataParams(_Section):
-    """Where the photographs are and how they are divided (see README, Params)."""
+    """Where the photographs are, what their names say, and how they are divided (see README, Params)."""
 
     source: str = Field(min_length=1)
+    layout: Literal["auto", "csv", "split_folders", "class_folders", "mvtec"]
+    classes: dict[str, Literal["non_defective", "defective"]]
+    group_pattern: str
+    group_block: int = Field(ge=0)
+    series: Literal["together", "apart"]
+    leaks: Literal["regroup", "drop", "keep"]
+    decoding: DecodingParams
     defect_threshold: float = Field(gt=0, le=1)
     uncertain_weight: float = Field(gt=0, le=1)
     test_share: float = Field(gt=0, lt=1)
     folds: int = Field(ge=2)
     max_unreadable_share: float = Field(ge=0, lt=1)
+
+    @field_validator("group_pattern")
+    @classmethod
+    def _valid_pattern(cls, pattern):
+        try:
+            re.compile(pattern)
+        except re.error as problem:
+            raise ValueError(f"not a regular expression ({problem})") from problem
+        return pattern
+
+    @field_validator("group_block")
+    @classmethod
+    def _blocks_of_something(cls, block, other):
+        if block and other.data.get("group_pattern") == "":
+            raise ValueError("blocks are counted in the numbers that data.group_pattern finds; set it as well")
+        return block
 
 
 class FeatureParams(_Section):
@@ -172,6 +216,9 @@ def _explain(error: dict, path: str | Path) -> str:
         return f"{path}: unknown key {key!r}; {hint}"
     if error["type"] == "missing":
         return f"{path}: key {key!r} is missing; add it (README, Params, lists the defaults)."
+    if error["loc"][-1:] == ("[key]",):
+        section = ".".join(str(part) for part in error["loc"][:-2])
+        return f"{path}: {section}: the name {error['input']!r} is no text; write it in quotes."
     message = error["msg"].removeprefix("Value error, ")
     return f"{path}: {key or 'params'} = {error['input']!r} is not usable: {message}."
 

@@ -1,15 +1,16 @@
 """From the voters' probabilities to one verdict, and the file that names the voters."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
 from inspection.errors import ModelsError
+from inspection.images import Decoding
 from inspection.labels import CLASS_NAMES, DEFECTIVE, NON_DEFECTIVE, REVIEW
 
 ENSEMBLE_FILE = "ensemble.json"
-FORMAT = 1
+FORMAT = 2
 """Version of the layout of ensemble.json; a reader refuses any other."""
 _TIE = 1e-9
 """Sums of shares carry rounding errors: closer to one half, or to the threshold, than this is equal."""
@@ -104,7 +105,9 @@ def vote_weight(accuracy: float, n_images: int) -> float:
     return max(0.0, float(np.log(smoothed / (1 - smoothed))))
 
 
-def describe_ensemble(cards: list[dict], weights: Sequence[float], voting: str, threshold: float, data: dict) -> dict:
+def describe_ensemble(
+    cards: list[dict], weights: Sequence[float], voting: str, threshold: float, data: dict, decoding: Decoding
+) -> dict:
     """Return the content of ensemble.json.
 
     Parameters
@@ -116,6 +119,8 @@ def describe_ensemble(cards: list[dict], weights: Sequence[float], voting: str, 
         See `decide`.
     data : dict
         What the voters were trained on.
+    decoding : Decoding
+        How their images were read, and how every image to be judged will be.
     """
     if voting == "weighted" and not sum(weights) > 0:
         raise ModelsError(
@@ -132,5 +137,6 @@ def describe_ensemble(cards: list[dict], weights: Sequence[float], voting: str, 
         "voting": voting,
         "threshold": threshold,
         "trained_on": data,
+        "decoding": asdict(decoding),
         "voters": voters,
     }

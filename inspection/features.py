@@ -10,7 +10,7 @@ import pandas as pd
 
 from inspection.errors import DataError
 from inspection.files import replacing, sha256_bytes
-from inspection.images import resize
+from inspection.images import AS_STORED, Decoding, resize
 from inspection.manifest import iterate_pixels
 from inspection.onnx_models import BATCH_SIZE, OnnxModel, batches
 
@@ -41,6 +41,7 @@ def extract_features(
     rows: pd.DataFrame,
     cache_folder: str | Path,
     progress: Callable = lambda items, total: items,
+    decoding: Decoding = AS_STORED,
 ) -> Features:
     """Run a backbone over the images of a manifest, computing only what the side cache does not hold.
 
@@ -55,6 +56,8 @@ def extract_features(
     cache_folder : str or Path
     progress : callable, optional
         Wraps the iterable of images computed; called with it and their number.
+    decoding : Decoding
+        The one ``prepare`` used.
 
     Returns
     -------
@@ -65,17 +68,18 @@ def extract_features(
     fingerprint = sha256_bytes(data)
     cache = Path(cache_folder) / fingerprint
     known = _read_cache(cache)
-    new = rows[~rows["sha256"].isin(known)].drop_duplicates("sha256")
+    # By their pixels: another decoding makes another picture of the same file.
+    new = rows[~rows["pixels_sha256"].isin(known)].drop_duplicates("pixels_sha256")
     if len(new):
         model = OnnxModel(data, str(backbone_path))
-        images = zip(new["sha256"], progress(iterate_pixels(new), len(new)), strict=True)
+        images = zip(new["pixels_sha256"], progress(iterate_pixels(new, decoding), len(new)), strict=True)
         for batch in batches(images, CACHE_BATCH):
             names = np.array([name for name, _ in batch])
             vectors = model.run_all((resize(pixels, model.image_size) for _, pixels in batch), "features")
             known.update(zip(names.tolist(), vectors, strict=True))
             with replacing(cache / f"{names[0]}.npz") as temporary:
                 np.savez(temporary, names=names, vectors=vectors)
-    vectors = np.stack([known[name] for name in rows["sha256"]])
+    vectors = np.stack([known[name] for name in rows["pixels_sha256"]])
     return Features(vectors, rows["sha256"].to_numpy(dtype=str), fingerprint)
 
 

@@ -26,7 +26,7 @@ from inspection.labels import (
 )
 
 FOLDER_LAYOUTS = ("split_folders", "class_folders", "mvtec")
-UNLABELLED = "unlabelled"
+NO_LAYOUT = "unlabelled"
 """The layout of a folder of which nothing but the images is known."""
 PASSED_OVER = ("ground truth", "masks", "macosx", "@eadir")
 """Folders of masks and previews, as `plain_name` writes them: their images show no parts."""
@@ -123,7 +123,7 @@ def sources_below(tree: ImageTree) -> list[str]:
 
 
 def label_tree(tree: ImageTree, layout: str) -> pd.DataFrame:
-    """Say of every image what its folders say under a layout (one of `FOLDER_LAYOUTS`, or `UNLABELLED`).
+    """Say of every image what its folders say under a layout (one of `FOLDER_LAYOUTS`, or `NO_LAYOUT`).
 
     Returns
     -------
@@ -232,7 +232,7 @@ def _read_folders(path: str, layout: str) -> tuple[str, str]:
     if layout == "class_folders":
         return "", folders[0] if folders else ""
     split = split_part(folders[0]) if folders else ""
-    return split, folders[1] if split and layout != UNLABELLED and len(folders) > 1 else ""
+    return split, folders[1] if split and layout != NO_LAYOUT and len(folders) > 1 else ""
 
 
 def _find_mask(tree: ImageTree, path: str) -> str:

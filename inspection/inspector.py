@@ -9,7 +9,7 @@ import numpy as np
 from inspection.ensemble import ENSEMBLE_FILE, FORMAT, decide
 from inspection.errors import ModelsError
 from inspection.files import read_json, sha256_bytes
-from inspection.images import decode, resize
+from inspection.images import Decoding, decode, resize
 from inspection.labels import CLASS_NAMES, DEFECTIVE, NON_DEFECTIVE, REVIEW
 from inspection.onnx_models import BATCH_SIZE, OnnxModel, batches
 from inspection.voters import ShallowVoter, read_vouched
@@ -86,6 +86,8 @@ class Inspector:
     threshold : float
     trained_on : dict
         ``source``, ``n_images`` and ``manifest_sha256`` of the training data.
+    decoding : Decoding
+        How images are read: as those of the training were.
 
     Raises
     ------
@@ -98,6 +100,7 @@ class Inspector:
         self.voting = description["voting"]
         self.threshold = description["threshold"]
         self.trained_on = description["trained_on"]
+        self.decoding = _read_decoding(description["decoding"])
         self._weights = [voter["weight"] for voter in description["voters"]]
         self._voters = {voter["name"]: voter for voter in description["voters"]}
         self._networks: dict[str, OnnxModel] = {}
@@ -143,7 +146,7 @@ class Inspector:
         ImageError
             If the file cannot be inspected; see `inspection.images.decode`.
         """
-        proba = self.defect_proba([decode(data, name).pixels])
+        proba = self.defect_proba([decode(data, name, self.decoding).pixels])
         return self.judge(proba, [name], [sha256_bytes(data)])[0]
 
     def judge(self, proba: np.ndarray, names: list[str], fingerprints: list[str]) -> list[Verdict]:
@@ -231,10 +234,15 @@ def read_ensemble(models: str | Path) -> dict:
     description = read_json(path, ModelsError)
     if not isinstance(description, dict) or description.get("format") != FORMAT:
         raise ModelsError(f"{path} is not of format {FORMAT}, which this version reads; run `dvc repro`.")
-    missing = {"voting", "threshold", "trained_on", "voters"} - set(description)
+    missing = {"voting", "threshold", "trained_on", "decoding", "voters"} - set(description)
     if missing or not description["voters"]:
         raise ModelsError(f"{path} lacks {', '.join(sorted(missing)) or 'voters'}; delete it and run `dvc repro`.")
     return description
+
+
+def _read_decoding(description: dict) -> Decoding:
+    limits = description["float_range"]
+    return Decoding(description["bit_depth"], None if limits is None else tuple(limits))
 
 
 def _make_vote(voter: str, proba: float, threshold: float) -> Vote:

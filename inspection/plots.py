@@ -1,4 +1,4 @@
-"""Pictures of the data and of the mistakes, drawn with Matplotlib without a screen."""
+"""Galleries of photographs, drawn with Matplotlib without a screen."""
 
 from pathlib import Path
 
@@ -6,38 +6,16 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from inspection.files import replacing
-from inspection.images import decode_file
+from inspection.images import Decoding, decode_file
 from inspection.labels import CLASS_NAMES, DEFECTIVE, REVIEW
 
 COLOURS = {"non_defective": "#1f77b4", "defective": "#d55e00"}
 """Blue and vermilion: told apart with every common colour blindness."""
-_COLUMNS = 6
+COLUMNS = 6
+"""Pictures in a row of a gallery."""
 
 
-def plot_sample_grid(path: str | Path, manifest: pd.DataFrame, seed: int) -> None:
-    """Draw two rows of training images of each class.
-
-    Parameters
-    ----------
-    path : str or Path
-        PNG to write.
-    manifest : DataFrame
-        Rows to draw from.
-    seed : int
-        Chooses the images.
-    """
-    chosen = [
-        rows.sample(min(2 * _COLUMNS, len(rows)), random_state=seed) for _, rows in manifest.groupby("label", sort=True)
-    ]
-    rows = pd.concat(chosen)
-    captions = [
-        f"{CLASS_NAMES[label]}\np(defect) = {probability:.2g}"
-        for label, probability in zip(rows["label"], rows["defect_probability"], strict=True)
-    ]
-    _draw_gallery(path, "Training images", rows, captions)
-
-
-def plot_misclassified(path: str | Path, rows: pd.DataFrame) -> None:
+def plot_misclassified(path: str | Path, rows: pd.DataFrame, decoding: Decoding) -> None:
     """Draw the test images the ensemble judged wrongly, the most confident mistakes first.
 
     Parameters
@@ -46,15 +24,16 @@ def plot_misclassified(path: str | Path, rows: pd.DataFrame) -> None:
         PNG to write.
     rows : DataFrame
         Columns ``path``, ``label``, ``verdict`` and ``defect_proba``; only images that are wrong.
+    decoding : Decoding
     """
     distance = (rows["defect_proba"] - 0.5).abs()
-    worst = rows.assign(distance=distance).sort_values(["distance", "path"], ascending=[False, True]).head(5 * _COLUMNS)
+    worst = rows.assign(distance=distance).sort_values(["distance", "path"], ascending=[False, True]).head(5 * COLUMNS)
     captions = [
         f"{Path(row.path).name}\n{_mistake(row.label, row.verdict)}: p = {row.defect_proba:.2f}"
         for row in worst.itertuples()
     ]
     title = f"Misclassified test images, most confident first ({len(worst)} of {len(rows)})"
-    _draw_gallery(path, title, worst, captions)
+    draw_gallery(path, title, worst, captions, decoding)
 
 
 def _mistake(label: int, verdict: str) -> str:
@@ -63,15 +42,27 @@ def _mistake(label: int, verdict: str) -> str:
     return "escape" if label == DEFECTIVE else "overkill"
 
 
-def _draw_gallery(path: str | Path, title: str, rows: pd.DataFrame, captions: list[str]) -> None:
-    n_rows = max(1, -(-len(rows) // _COLUMNS))
-    figure = Figure(figsize=(1.75 * _COLUMNS, 2.15 * n_rows + 0.6), layout="constrained")
+def draw_gallery(path: str | Path, title: str, rows: pd.DataFrame, captions: list[str], decoding: Decoding) -> None:
+    """Draw images with captions in the colour of their class.
+
+    Parameters
+    ----------
+    path : str or Path
+        PNG to write.
+    title : str
+    rows : DataFrame
+        Columns ``path`` and ``label``.
+    captions : list of str, shape (n_rows,)
+    decoding : Decoding
+    """
+    n_rows = max(1, -(-len(rows) // COLUMNS))
+    figure = Figure(figsize=(1.75 * COLUMNS, 2.15 * n_rows + 0.6), layout="constrained")
     figure.suptitle(title)
-    axes = figure.subplots(n_rows, _COLUMNS, squeeze=False).ravel()
+    axes = figure.subplots(n_rows, COLUMNS, squeeze=False).ravel()
     for axis in axes:
         axis.set_axis_off()
     for axis, row, caption in zip(axes, rows.itertuples(), captions, strict=False):
-        axis.imshow(decode_file(row.path).pixels)
+        axis.imshow(decode_file(row.path, decoding).pixels)
         # parse_math: a file name may hold dollar signs.
         axis.set_title(caption, fontsize=8, color=COLOURS[CLASS_NAMES[row.label]], parse_math=False)
     with replacing(path) as temporary:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from inspection.errors import DataError
 from inspection.folder_layouts import (
-    UNLABELLED,
+    NO_LAYOUT,
     ImageTree,
     check_classes,
     first_few,
@@ -137,7 +137,7 @@ def list_any(folder: str | Path, table: str | Path | None = None, classes: Mappi
     if table is not None or (folder / TABLE_NAME).is_file():
         return Listing(read_table(table or folder / TABLE_NAME, folder, labels), "csv")
     tree = read_tree(folder, labels)
-    layout = recognise(tree) or UNLABELLED
+    layout = recognise(tree) or NO_LAYOUT
     return Listing(label_tree(tree, layout), layout)
 
 

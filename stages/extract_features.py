@@ -2,6 +2,7 @@
 
 import argparse
 
+from inspection.config import load_params
 from inspection.features import extract_features, write_features
 from inspection.manifest import read_training_rows
 from stages.running import progress, run_stage
@@ -13,11 +14,13 @@ def extract() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--backbone", required=True)
     backbone = parser.parse_args().backbone
+    params = load_params()
     features = extract_features(
         f"models/backbones/{backbone}.onnx",
         read_training_rows("data/manifest.csv"),
         CACHE,
         lambda images, total: progress(images, backbone, total),
+        params.data.decoding.as_decoding(),
     )
     write_features(f"features/{backbone}.npz", features)
 

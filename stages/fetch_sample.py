@@ -8,7 +8,7 @@ import pandas as pd
 
 from inspection.errors import DataError
 from inspection.files import replacing
-from inspection.sources import TABLE_NAME
+from inspection.label_tables import TABLE_NAME
 from stages.running import progress, run_stage
 
 FOLDER = Path("data/elpv")

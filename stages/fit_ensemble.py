@@ -2,11 +2,14 @@
 
 from inspection.config import CNN_VOTER, load_params
 from inspection.ensemble import ENSEMBLE_FILE, describe_ensemble, vote_weight
-from inspection.files import sha256_file, write_json
+from inspection.files import replacing, sha256_file, write_json
+from inspection.label_noise import label_suspects
 from inspection.labels import DEFECTIVE
 from inspection.manifest import read_training_rows
 from inspection.training_cards import read_cards, read_out_of_fold
 from stages.running import run_stage
+
+MAX_SUSPECTS = 100
 
 
 def fit_ensemble() -> None:
@@ -14,11 +17,13 @@ def fit_ensemble() -> None:
     rules = params.ensemble
     shallow = [f"{backbone}_{classifier}" for backbone in params.backbones for classifier in params.classifiers]
     cards = read_cards("metrics/training", [CNN_VOTER, *shallow])
+    all_scores = [read_out_of_fold("models", card) for card in cards]
     weights = []
-    for card in cards:
-        scores = read_out_of_fold("models", card)
+    for scores in all_scores:
         is_right = (scores["defect_proba"] >= rules.threshold) == (scores["label"] == DEFECTIVE)
         weights.append(vote_weight(float(is_right.mean()), len(scores)))
+    with replacing("metrics/label_suspects.csv") as temporary:
+        label_suspects(all_scores, MAX_SUSPECTS).to_csv(temporary, index=False, lineterminator="\n")
     if len(cards) % 2 == 0:
         print(f"note: {len(cards)} voters can tie, and a tie is sent to review; an odd number cannot.")
     trained_on = {
@@ -26,7 +31,8 @@ def fit_ensemble() -> None:
         "n_images": len(read_training_rows("data/manifest.csv")),
         "manifest_sha256": sha256_file("data/manifest.csv"),
     }
-    description = describe_ensemble(cards, weights, rules.voting, rules.threshold, trained_on)
+    decoding = params.data.decoding.as_decoding()
+    description = describe_ensemble(cards, weights, rules.voting, rules.threshold, trained_on, decoding)
     write_json(f"models/{ENSEMBLE_FILE}", description)
 
 

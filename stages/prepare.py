@@ -1,46 +1,43 @@
-"""Index the photographs of data.source: labels, split, folds, fingerprints."""
+"""Index and audit the photographs of data.source, and divide them so that no photograph is on both sides."""
 
+from inspection.audit import audit_images
+from inspection.audit_report import as_report, summary
 from inspection.config import load_params
+from inspection.data_metrics import describe_data
+from inspection.data_plots import plot_copies, plot_data, plot_sample_grid
 from inspection.files import write_json
-from inspection.labels import DEFECTIVE
-from inspection.manifest import (
-    TRAIN,
-    build_manifest,
-    check_unreadable,
-    index_images,
-    label_images,
-    leave_out_copies,
-    write_manifest,
-)
-from inspection.plots import plot_sample_grid
-from inspection.sources import list_images
-from stages.running import progress, run_stage
+from inspection.indexing import check_unreadable, index_images
+from inspection.manifest import TRAIN, as_manifest, label_of, weigh_images, write_manifest
+from inspection.sources import group_by_name, list_images
+from inspection.splits import divide, join_groups
+from stages.running import progress_of, run_stage
 
 
 def prepare() -> None:
     params = load_params()
-    indexed = index_images(list_images(params.data.source), lambda paths: progress(paths, "indexing"))
+    source, decoding = params.data.source, params.data.decoding.as_decoding()
+    records = list_images(source, params.data.layout, params.data.classes)
+    records = group_by_name(records, source, params.data.group_pattern, params.data.group_block)
+    indexed = index_images(records, decoding, progress_of)
     check_unreadable(indexed, params.data.max_unreadable_share)
-    kept, copies = leave_out_copies(label_images(indexed.readable, params.data))
-    for message in (*indexed.unreadable, *copies):
-        print(f"left out: {message}")
-    manifest = build_manifest(kept, params.data, params.seed)
-    train = manifest["split"] == TRAIN
-    defective = manifest["label"] == DEFECTIVE
-    write_json(
-        "metrics/data.json",
-        {
-            "n_images": len(manifest),
-            "n_train": int(train.sum()),
-            "n_train_defective": int((train & defective).sum()),
-            "n_test": int((~train).sum()),
-            "n_test_defective": int((~train & defective).sum()),
-            "n_unreadable": len(indexed.unreadable),
-            "n_copies_left_out": len(copies),
-            "left_out": [*indexed.unreadable, *copies],
-        },
+    labels = label_of(indexed.readable["defect_probability"], params.data.defect_threshold)
+    audit = audit_images(indexed, labels, progress_of)
+    report = as_report(audit, source, params.data.layout)
+    print(summary(report))
+    images = audit.images.assign(
+        stated_group=audit.images["group"],
+        group=join_groups(audit.images, params.data.series),
+        weight=weigh_images(audit.images, params.data),
     )
-    plot_sample_grid("metrics/sample_grid.png", manifest[train], params.seed)
+    division = divide(images, params.data, params.seed)
+    if division.notice:
+        print(f"NOTICE: {division.notice}; the split is {division.origin} (data.leaks = {params.data.leaks}).")
+    manifest = as_manifest(division.images)
+    write_json("data/audit.json", report)
+    write_json("metrics/data.json", describe_data(audit, division, params.data, params.seed))
+    plot_sample_grid("metrics/sample_grid.png", manifest[manifest["split"] == TRAIN], params.seed, decoding)
+    plot_data("metrics/data.png", manifest, audit.images)
+    plot_copies("metrics/copies.png", audit, decoding)
     write_manifest("data/manifest.csv", manifest)
 
 

@@ -24,3 +24,8 @@ def progress(items, what: str, total: int | None = None, unit: str = "image"):
     """Wrap an iterable in a progress bar; where there is no terminal, it prints a line every few seconds."""
     every = 0.1 if sys.stderr.isatty() else 10
     return tqdm(items, desc=what, total=total, mininterval=every, unit=unit)
+
+
+def progress_of(items, total: int, what: str):
+    """`progress`, as the library calls it."""
+    return progress(items, what, total, unit="it")

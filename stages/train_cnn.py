@@ -22,9 +22,8 @@ HELD_OUT_FOLD = 0
 def train() -> None:
     params = load_params()
     rows = read_training_rows("data/manifest.csv")
-    images = np.stack([
-        resize(pixels, params.cnn.image_size) for pixels in progress(iterate_pixels(rows), "loading", len(rows))
-    ])  # fmt: skip
+    pixels = iterate_pixels(rows, params.data.decoding.as_decoding())
+    images = np.stack([resize(image, params.cnn.image_size) for image in progress(pixels, "loading", len(rows))])
     held_out = (rows["fold"] == HELD_OUT_FOLD).to_numpy()
 
     def part(chosen):

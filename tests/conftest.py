@@ -3,13 +3,14 @@
 import os
 import shutil
 import sys
+from itertools import product
 from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
 
 from stages import evaluate, export_backbone, extract_features, fit_ensemble, prepare, train_cnn, train_shallow
-from tests.parts import write_class_folders
+from tests.parts import save_twelve_bits, write_class_folders
 
 ROOT = Path(__file__).parent.parent
 BACKBONE = "efficientnet_lite0"
@@ -55,20 +56,40 @@ def run_stage_in(folder: Path, stage, *arguments: str) -> None:
         sys.argv = argv
 
 
+def run_stages_in(folder: Path, params: dict) -> None:
+    """Run every stage on the photographs of a project folder; a backbone that is there is not exported again."""
+    write_params(folder, params)
+    run_stage_in(folder, prepare.prepare)
+    for backbone in params["backbones"]:
+        if not (folder / "models" / "backbones" / f"{backbone}.onnx").exists():
+            run_stage_in(folder, export_backbone.export, "--backbone", backbone)
+        run_stage_in(folder, extract_features.extract, "--backbone", backbone)
+    run_stage_in(folder, train_cnn.train)
+    for backbone, classifier in product(params["backbones"], params["classifiers"]):
+        run_stage_in(folder, train_shallow.train, "--backbone", backbone, "--classifier", classifier)
+    run_stage_in(folder, fit_ensemble.fit_ensemble)
+    run_stage_in(folder, evaluate.evaluate)
+
+
 @pytest.fixture(scope="session")
 def tiny_project(tmp_path_factory) -> Path:
     """A project folder in which every stage has run on made-up parts. Not to be changed: copy what you damage."""
     folder = tmp_path_factory.mktemp("tiny_project")
-    write_params(folder, tiny_params())
     write_class_folders(folder / "data" / "raw", N_PER_CLASS)
-    run_stage_in(folder, prepare.prepare)
-    run_stage_in(folder, export_backbone.export, "--backbone", BACKBONE)
-    run_stage_in(folder, extract_features.extract, "--backbone", BACKBONE)
-    run_stage_in(folder, train_cnn.train)
-    for classifier in CLASSIFIERS:
-        run_stage_in(folder, train_shallow.train, "--backbone", BACKBONE, "--classifier", classifier)
-    run_stage_in(folder, fit_ensemble.fit_ensemble)
-    run_stage_in(folder, evaluate.evaluate)
+    run_stages_in(folder, tiny_params())
+    return folder
+
+
+@pytest.fixture(scope="session")
+def twelve_bit_project(tmp_path_factory, tiny_project) -> Path:
+    """Like `tiny_project`, on the photographs of a camera of twelve bits, with three voters. Not to be changed."""
+    folder = tmp_path_factory.mktemp("twelve_bit_project")
+    shutil.copytree(tiny_project / "models" / "backbones", folder / "models" / "backbones")
+    write_class_folders(folder / "data" / "raw", N_PER_CLASS, write=save_twelve_bits)
+    params = tiny_params()
+    params["data"]["decoding"]["bit_depth"] = 12
+    params["classifiers"] = ["svm", "random_forest"]
+    run_stages_in(folder, params)
     return folder
 
 

@@ -1,10 +1,11 @@
 """Photographs of made-up parts: grey discs with texture, the defective ones with a dark scratch."""
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 
 from inspection.labels import CLASS_NAMES, DEFECTIVE
 
@@ -29,10 +30,33 @@ def encode(image: Image.Image, format: str = "PNG") -> bytes:
     return stream.getvalue()
 
 
-def write_class_folders(folder: Path, n_per_class: int, first_seed: int = 0, size: int = 64) -> None:
+def disguised(image: Image.Image, angle: float = 30) -> bytes:
+    """Return a copy as an export might make it: turned, mirrored, brighter and saved as JPEG.
+
+    A part without a scratch has nothing but its noise, which survives quarter turns only.
+    """
+    turned = image.rotate(angle, Image.Resampling.BICUBIC, fillcolor=60)
+    return encode(ImageEnhance.Brightness(ImageOps.mirror(turned)).enhance(1.15), "JPEG")
+
+
+def save_twelve_bits(image: Image.Image, path: Path) -> None:
+    """Write a picture as a camera of twelve bits would: grey in 16 bits, values from 0 to 4095."""
+    grey = np.asarray(image.convert("L"), np.uint32)
+    # Rounded up, so that the decoder's value * 255 // 4095 gives the grey level back.
+    values = (grey * 4095 + 254) // 255
+    Image.fromarray(values.astype(np.uint16)).save(path)
+
+
+def write_class_folders(
+    folder: Path,
+    n_per_class: int,
+    first_seed: int = 0,
+    size: int = 64,
+    write: Callable[[Image.Image, Path], None] = Image.Image.save,
+) -> None:
     """Write ``n_per_class`` images into ``defective/`` and as many into ``non_defective/``."""
     for label, name in enumerate(CLASS_NAMES):
         (folder / name).mkdir(parents=True, exist_ok=True)
         for index in range(n_per_class):
             seed = first_seed + 2 * index + label
-            draw_part(seed, label == DEFECTIVE, size).save(folder / name / f"part_{index:03d}.png")
+            write(draw_part(seed, label == DEFECTIVE, size), folder / name / f"part_{index:03d}.png")

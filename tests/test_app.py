@@ -1,5 +1,6 @@
 """The viewer, driven through its widgets: it repeats what the Inspector says, and keeps quiet when it has no right."""
 
+import io
 import json
 import re
 import subprocess
@@ -8,15 +9,17 @@ import tomllib
 from html import unescape
 from pathlib import Path
 
+import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageStat
 from streamlit.testing.v1 import AppTest
 
 import streamlit_app
 from inspection import demo, files
 from inspection.errors import ModelsError
+from inspection.images import AS_STORED, Decoding
 from inspection.inspector import Inspector, Verdict
-from tests.parts import draw_part, encode
+from tests.parts import draw_part, encode, save_twelve_bits
 
 ROOT = Path(__file__).parent.parent
 APP = ROOT / "streamlit_app.py"
@@ -165,7 +168,7 @@ def swap_voter(models: Path) -> None:
 
 
 def damage_description(models: Path) -> None:
-    (models / "ensemble.json").write_text('{"format": 1, "vot')
+    (models / "ensemble.json").write_text('{"format": 2, "vot')
 
 
 @pytest.mark.parametrize(
@@ -376,6 +379,54 @@ def test_a_new_upload_shows_its_own_picture_or_none(open_viewer, models_folder):
     assert len(html_of(app, "notice")) == 1
     upload(app, PART)
     assert picture_url(app) == first
+
+
+@pytest.fixture
+def twelve_bits(tmp_path) -> bytes:
+    """The same picture as ``PART``, as a camera of twelve bits stores it."""
+    save_twelve_bits(draw_part(1, is_defective=True), tmp_path / "twelve.png")
+    return (tmp_path / "twelve.png").read_bytes()
+
+
+def test_a_camera_of_twelve_bits_is_shown_and_judged_as_in_training(open_viewer, twelve_bit_project, twelve_bits):
+    models = twelve_bit_project / "models"
+    app = open_viewer(models)
+    upload(app, PART)
+    eight = picture_url(app)
+    analyze(app, twelve_bits, "twelve.png")
+    assert picture_url(app) == eight, "the same picture, though not the same file"
+    assert_shows(app, Inspector(models).inspect(twelve_bits))
+    assert_shows(app, Inspector(models).inspect(PART))
+
+
+def test_demo_mode_shows_a_picture_of_its_own_decoding(open_viewer, twelve_bit_project, twelve_bits):
+    app = open_viewer(twelve_bit_project / "models")
+    upload(app, twelve_bits)
+    real = picture_url(app)
+    switch_demo(app, True)
+    assert picture_url(app) != real
+    switch_demo(app, False)
+    assert picture_url(app) == real
+
+
+def test_the_preview_is_decoded_as_for_the_models(twelve_bits):
+    def brightness(decoding):
+        picture, problem = streamlit_app.decode_preview(twelve_bits, "part.png", decoding)
+        assert problem == ""
+        return ImageStat.Stat(Image.open(io.BytesIO(picture.preview)).convert("L")).mean[0]
+
+    part = ImageStat.Stat(draw_part(1, is_defective=True)).mean[0]
+    assert brightness(Decoding(bit_depth=12)) == pytest.approx(part)
+    assert brightness(AS_STORED) < part / 10
+
+
+def test_a_value_beyond_the_camera_of_the_models_is_not_inspected(open_viewer, twelve_bit_project):
+    app = open_viewer(twelve_bit_project / "models")
+    upload(app, encode(Image.fromarray(np.full((32, 32), 4096, np.uint16))))
+    notice = text_of(html_of(app, "notice")[0])
+    assert notice.startswith("Not inspected part.png: the pixel value 4096 does not fit a camera of 12 bits")
+    assert not app.image
+    assert app.button[0].disabled
 
 
 def test_new_models_are_loaded_and_inherit_no_verdict(open_viewer, own_models, defective_part):

@@ -9,6 +9,7 @@ from ruamel.yaml import YAML
 
 from inspection.config import load_params
 from inspection.errors import ConfigError
+from inspection.images import AS_STORED, Decoding
 
 PARAMS = Path(__file__).parent.parent / "params.yaml"
 ABSENT = object()
@@ -52,6 +53,9 @@ def test_the_projects_own_params_load():
         ("data.fold", 5, r"unknown key 'data\.fold'; did you mean 'folds'\?"),
         ("cnn.augment.flip", True, r"unknown key 'cnn\.augment\.flip'; did you mean 'flips'\?"),
         ("search.svn", {}, r"unknown key 'search\.svn'; did you mean 'svm'\?"),
+        ("data.leak", "keep", r"unknown key 'data\.leak'; did you mean 'leaks'\?"),
+        ("data.decoding.depth", 12, r"unknown key 'data\.decoding\.depth'; did you mean 'bit_depth'\?"),
+        ("data.decoding.zzz", 12, r"unknown key 'data\.decoding\.zzz'; known: bit_depth, float_range\."),
         ("ensemble.zzz", 1, r"unknown key 'ensemble\.zzz'; known: voting, threshold\."),
     ],
 )
@@ -60,7 +64,14 @@ def test_unknown_key_suggests_a_known_one(tmp_path, key, value, message):
         load_params(write_changed(tmp_path, key, value))
 
 
-@pytest.mark.parametrize("key", ["seed", "data", "data.folds", "cnn.augment.flips", "search.xgboost"])
+@pytest.mark.parametrize(
+    "key",
+    [
+        "seed", "data", "data.folds", "data.layout", "data.classes", "data.group_pattern", "data.group_block",
+        "data.series", "data.leaks", "data.decoding", "data.decoding.bit_depth", "data.decoding.float_range",
+        "cnn.augment.flips", "search.xgboost",
+    ],
+)  # fmt: skip
 def test_missing_key(tmp_path, key):
     with pytest.raises(ConfigError, match=rf"key '{key}' is missing; add it"):
         load_params(write_changed(tmp_path, key, ABSENT))
@@ -73,6 +84,26 @@ def test_missing_key(tmp_path, key):
         ("seed", True, r"seed = True is not usable: .*integer"),
         ("seed", 1.0, r"seed = 1\.0 is not usable: .*integer"),
         ("data.source", 7, r"data\.source = 7 is not usable: .*string"),
+        ("data.layout", None, r"data\.layout = None is not usable: .*'auto', 'csv', 'split_folders', 'class_folders'"),
+        ("data.layout", "unlabelled", r"data\.layout = 'unlabelled' is not usable: .* or 'mvtec'"),
+        ("data.classes", None, r"data\.classes = None is not usable: .*dictionary"),
+        ("data.classes", ["ok"], r"data\.classes = \['ok'\] is not usable: .*dictionary"),
+        ("data.classes", {"ok": "good"}, r"data\.classes\.ok = 'good' is not usable: .*'non_defective' or 'defective'"),
+        ("data.classes", {"scratch": 1}, r"data\.classes\.scratch = 1 is not usable: .*or 'defective'"),
+        ("data.classes", {0: "defective"}, r"data\.classes: the name 0 is no text; write it in quotes\.$"),
+        ("features.weights", {1: "weights/w.pth"}, r"features\.weights: the name 1 is no text; write it in quotes\.$"),
+        ("data.group_pattern", None, r"data\.group_pattern = None is not usable: .*string"),
+        ("data.group_block", 1.0, r"data\.group_block = 1\.0 is not usable: .*integer"),
+        ("data.group_block", True, r"data\.group_block = True is not usable: .*integer"),
+        ("data.group_block", -1, r"data\.group_block = -1 is not usable: .*greater than or equal to 0"),
+        ("data.series", True, r"data\.series = True is not usable: .*'together' or 'apart'"),
+        ("data.leaks", "remove", r"data\.leaks = 'remove' is not usable: .*'regroup', 'drop' or 'keep'"),
+        ("data.decoding", None, r"data\.decoding = None is not usable"),
+        ("data.decoding.bit_depth", "12", r"data\.decoding\.bit_depth = '12' is not usable: .*integer"),
+        ("data.decoding.bit_depth", 12.0, r"data\.decoding\.bit_depth = 12\.0 is not usable: .*integer"),
+        ("data.decoding.float_range", None, r"data\.decoding\.float_range = None is not usable: .*list"),
+        ("data.decoding.float_range", 1, r"data\.decoding\.float_range = 1 is not usable: .*list"),
+        ("data.decoding.float_range", ["0", 1], r"data\.decoding\.float_range\.0 = '0' is not usable: .*number"),
         ("data.defect_threshold", "half", r"data\.defect_threshold = 'half' is not usable: .*number"),
         ("cnn.augment.flips", "yes", r"cnn\.augment\.flips = 'yes' is not usable: .*boolean"),
         ("cnn.channels", 16, r"cnn\.channels = 16 is not usable: .*list"),
@@ -96,6 +127,14 @@ def test_wrong_type(tmp_path, key, value, message):
         ("seed", -1, 0),
         ("seed", 2**32, 2**32 - 1),
         ("data.source", "", "d"),
+        ("data.layout", "", "auto"),
+        ("data.layout", "folders", "class_folders"),
+        ("data.series", "", "apart"),
+        ("data.leaks", "", "drop"),
+        ("data.decoding.bit_depth", 7, 8),
+        ("data.decoding.bit_depth", 17, 16),
+        ("data.decoding.float_range", [0], []),
+        ("data.decoding.float_range", [0, 0], [0, 1e-300]),
         ("data.defect_threshold", 0, 0.001),
         ("data.defect_threshold", 1.001, 1),
         ("data.uncertain_weight", 0, 0.001),
@@ -147,6 +186,64 @@ def test_values_that_contradict_each_other(tmp_path, key, value, message):
         value = YAML(typ="safe").load(PARAMS)["cnn"] | value
     with pytest.raises(ConfigError, match=message):
         load_params(write_changed(tmp_path, key, value))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "problem"),
+    [("(", "unterminated subpattern"), ("[0-9", "unterminated character set"), ("*", "nothing to repeat")],
+)
+def test_group_pattern_that_is_no_regular_expression(tmp_path, pattern, problem):
+    message = rf"data\.group_pattern = {re.escape(repr(pattern))} is not usable: not a regular expression \(.*{problem}"
+    with pytest.raises(ConfigError, match=message):
+        load_params(write_changed(tmp_path, "data.group_pattern", pattern))
+
+
+def test_group_block_needs_a_pattern(tmp_path):
+    with pytest.raises(ConfigError) as caught:
+        load_params(write_changed(tmp_path, "data.group_block", 5))
+    assert str(caught.value).endswith(
+        "data.group_block = 5 is not usable: blocks are counted in the numbers that data.group_pattern finds; set it "
+        "as well."
+    )
+    data = YAML(typ="safe").load(PARAMS)["data"] | {"group_block": 5, "group_pattern": r"(\d+)\.png$"}
+    assert load_params(write_changed(tmp_path, "data", data)).data.group_block == 5
+
+
+def test_a_bad_pattern_is_not_blamed_on_the_block(tmp_path):
+    data = YAML(typ="safe").load(PARAMS)["data"] | {"group_block": 5, "group_pattern": "("}
+    with pytest.raises(ConfigError) as caught:
+        load_params(write_changed(tmp_path, "data", data))
+    assert "group_pattern" in str(caught.value)
+    assert "group_block" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [[1], [1, 1], [1, 0], [0, 1, 2], [float("nan"), 1], [0, float("nan")], [0, float("inf")], [-float("inf"), 0]],
+)
+def test_float_range_is_black_and_white(tmp_path, limits):
+    with pytest.raises(
+        ConfigError, match=r"data\.decoding\.float_range = .* is not usable: give \[black, white\] with"
+    ):
+        load_params(write_changed(tmp_path, "data.decoding.float_range", limits))
+
+
+@pytest.mark.parametrize(
+    ("written", "decoding"),
+    [
+        ({"bit_depth": 16, "float_range": []}, AS_STORED),
+        ({"bit_depth": 12, "float_range": []}, Decoding(12, None)),
+        ({"bit_depth": 16, "float_range": [-1, 1]}, Decoding(16, (-1.0, 1.0))),
+        ({"bit_depth": 8, "float_range": [0.25, 1e6]}, Decoding(8, (0.25, 1e6))),
+    ],
+)
+def test_decoding_reaches_the_decoder_as_written(tmp_path, written, decoding):
+    assert load_params(write_changed(tmp_path, "data.decoding", written)).data.decoding.as_decoding() == decoding
+
+
+def test_class_names_are_kept_as_written(tmp_path):
+    classes = {"0": "non_defective", "Kratzer tief": "defective", "良品": "non_defective", "no": "defective"}
+    assert load_params(write_changed(tmp_path, "data.classes", classes)).data.classes == classes
 
 
 @pytest.mark.parametrize(
@@ -217,19 +314,27 @@ def test_missing_file(tmp_path):
         ("cnn", "learning_rate", "1e-3", 0.001),  # a string in YAML 1.1
         ("data", "source", "no", "no"),  # False in YAML 1.1
         ("data", "source", "部品/写真", "部品/写真"),
+        ("data", "layout", "csv", "csv"),
+        ("data", "classes", "{no: defective, '1': defective}", {"no": "defective", "1": "defective"}),
+        ("data", "group_pattern", r"'part_(\d+)'", r"part_(\d+)"),
+        ("data", "group_pattern", "no", "no"),
         ("cnn", "epochs", "030", 30),  # octal 24 in YAML 1.1
         ("ensemble", "threshold", ".25", 0.25),
     ],
 )
 def test_yaml_1_2(tmp_path, section, key, text, value):
-    content, n_replaced = re.subn(rf"(?m)^(  {key}:) .*$", rf"\g<1> {text}", PARAMS.read_text(encoding="utf-8"))
+    content, n_replaced = re.subn(
+        rf"(?m)^(  {key}:) .*$", lambda line: f"{line[1]} {text}", PARAMS.read_text(encoding="utf-8")
+    )
     assert n_replaced == 1
     read = getattr(getattr(load_params(write_text(tmp_path, content)), section), key)
     assert read == value
     assert type(read) is type(value)
 
 
-@pytest.mark.parametrize(("section", "key"), [(None, "seed"), ("data", "folds"), ("ensemble", "threshold")])
+@pytest.mark.parametrize(
+    ("section", "key"), [(None, "seed"), ("data", "folds"), ("data", "leaks"), ("ensemble", "threshold")]
+)
 def test_params_are_frozen(section, key):
     params = load_params(PARAMS)
     with pytest.raises(ValidationError, match="frozen"):

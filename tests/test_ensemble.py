@@ -8,6 +8,7 @@ import pytest
 
 from inspection.ensemble import decide, describe_ensemble, vote_weight
 from inspection.errors import ModelsError
+from inspection.images import AS_STORED, Decoding
 from inspection.labels import REVIEW
 
 GOOD, BAD = "non_defective", "defective"
@@ -211,13 +212,14 @@ def card(name: str) -> dict:
 
 def test_describe_ensemble():
     data = {"source": "data/raw", "n_images": 3}
-    description = describe_ensemble([card("a"), card("b")], [1.23456789, 0], "weighted", 0.4, data)
+    description = describe_ensemble([card("a"), card("b")], [1.23456789, 0], "weighted", 0.4, data, AS_STORED)
     assert description == {
-        "format": 1,
+        "format": 2,
         "classes": ["non_defective", "defective"],
         "voting": "weighted",
         "threshold": 0.4,
         "trained_on": data,
+        "decoding": {"bit_depth": 16, "float_range": None},
         "voters": [
             {"name": "a", "kind": "cnn", "files": card("a")["files"], "weight": 1.234568},
             {"name": "b", "kind": "cnn", "files": card("b")["files"], "weight": 0},
@@ -226,14 +228,20 @@ def test_describe_ensemble():
     assert json.loads(json.dumps(description)) == description
 
 
+def test_the_ensemble_says_how_its_images_were_read():
+    decoding = Decoding(bit_depth=12, float_range=(-0.5, 1000.0))
+    described = describe_ensemble([card("a")], [1], "hard", 0.5, {}, decoding)["decoding"]
+    assert json.loads(json.dumps(described)) == {"bit_depth": 12, "float_range": [-0.5, 1000.0]}
+
+
 def test_weighted_ensemble_of_voters_no_better_than_chance():
     with pytest.raises(ModelsError, match="no voter beats chance .* use hard or soft voting"):
-        describe_ensemble([card("a"), card("b")], [0.0, 0.0], "weighted", 0.5, {})
+        describe_ensemble([card("a"), card("b")], [0.0, 0.0], "weighted", 0.5, {}, AS_STORED)
     for voting in ("hard", "soft"):
-        assert describe_ensemble([card("a")], [0.0], voting, 0.5, {})["voting"] == voting
+        assert describe_ensemble([card("a")], [0.0], voting, 0.5, {}, AS_STORED)["voting"] == voting
 
 
 @pytest.mark.parametrize("weights", [[1.0], [1.0, 1.0, 1.0]])
 def test_every_voter_has_one_weight(weights):
     with pytest.raises(ValueError, match="zip"):
-        describe_ensemble([card("a"), card("b")], weights, "hard", 0.5, {})
+        describe_ensemble([card("a"), card("b")], weights, "hard", 0.5, {}, AS_STORED)

@@ -5,12 +5,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from inspection import features
-from inspection.errors import DataError
+from inspection.errors import DataError, ImageError
 from inspection.features import Features, extract_features, read_features, write_features
 from inspection.files import sha256_bytes
-from inspection.manifest import index_images
+from inspection.images import Decoding
+from inspection.indexing import index_images
 from inspection.sources import list_images
 from tests.parts import draw_part, encode, write_class_folders
 
@@ -77,7 +79,8 @@ def cache_files(tmp_path):
 
 
 def expected_vectors(rows, length=8):
-    images = [np.asarray(draw_part(2 * (index % 4) + index // 4, index >= 4, 16)) for index in range(8)]
+    # By path, so the defective ones come first; see `write_class_folders` for the seeds.
+    images = [np.asarray(draw_part(2 * (index % 4) + (index < 4), index < 4, 16)) for index in range(8)]
     of_file = {name: [image.mean(), image[0, 0], length] for name, image in zip(rows["sha256"], images, strict=True)}
     return np.array([of_file[name] for name in rows["sha256"]], np.float32)
 
@@ -129,13 +132,60 @@ def test_copies_are_computed_once(source, extract):
     extracted, n_computed = extract(rows)
     assert len(rows) == 11
     assert n_computed == 9
-    assert len(np.unique(extracted.vectors[:3], axis=0)) == 1
+    is_copy = rows["path"].str.contains("copy")
+    assert is_copy.sum() == 3
+    assert len(np.unique(extracted.vectors[is_copy], axis=0)) == 1
 
 
 def test_a_renamed_image_is_known(source, rows, extract):
     extract(rows)
     (source / "defective" / "part_000.png").rename(source / "defective" / "zz.png")
     assert extract(index_images(list_images(source)).readable)[1] == 0
+
+
+def test_the_same_picture_in_another_file_is_known(source, rows, extract):
+    everything, _ = extract(rows)
+    png = Path(rows["path"][0])
+    with Image.open(png) as image:
+        image.save(png.with_suffix(".bmp"))
+    png.unlink()
+    other = index_images(list_images(source)).readable
+    assert other["sha256"][0] != rows["sha256"][0]
+    extracted, n_computed = extract(other)
+    assert n_computed == 0
+    assert np.array_equal(extracted.vectors, everything.vectors)
+    assert extracted.image_sha256.tolist() == other["sha256"].tolist()
+
+
+@pytest.fixture
+def dark_source(tmp_path):
+    """Two images of a camera of twelve bits, values 1600 and 3200 of 4095."""
+    for name, value in (("ok/a.png", 1600), ("ng/b.png", 3200)):
+        path = tmp_path / "dark" / name
+        path.parent.mkdir(parents=True)
+        Image.fromarray(np.full((16, 16), value, np.uint16)).save(path)
+    return tmp_path / "dark"
+
+
+def test_another_decoding_of_the_same_files_is_computed_anew(dark_source, extract):
+    vectors, fingerprints = {}, {}
+    for bit_depth, n_expected in ((16, 2), (12, 2), (14, 2), (12, 0), (16, 0)):
+        decoding = Decoding(bit_depth)
+        rows = index_images(list_images(dark_source), decoding).readable
+        extracted, n_computed = extract(rows, decoding=decoding)
+        assert n_computed == n_expected, bit_depth
+        vectors[bit_depth] = extracted.vectors[:, 0].tolist()
+        fingerprints[bit_depth] = rows["sha256"].tolist()
+    # By path, so 3200 comes first: value * 255 // (2**bit_depth - 1).
+    assert vectors == {16: [12, 6], 12: [199, 99], 14: [49, 24]}
+    assert fingerprints[16] == fingerprints[12] == fingerprints[14], "the same files"
+
+
+def test_the_decoding_is_handed_to_the_decoder(dark_source, extract):
+    decoding = Decoding(bit_depth=12)
+    rows = index_images(list_images(dark_source), decoding).readable
+    with pytest.raises(ImageError, match=r"b\.png: the pixel value 3200 does not fit a camera of 11 bits"):
+        extract(rows, decoding=Decoding(bit_depth=11))
 
 
 def test_a_deleted_image_leaves_the_features(rows, extract):
@@ -196,7 +246,7 @@ def test_a_flipped_number_in_the_cache_is_noticed(rows, extract, tmp_path):
 
 def test_an_interrupted_run_keeps_the_batches_it_finished(rows, extract, tmp_path):
     changed = Path(rows["path"][5])
-    original = encode(draw_part(3, True, 16))
+    original = changed.read_bytes()
     draw_part(99, True, 16).save(changed)
     with pytest.raises(DataError, match=r"part_001\.png changed since the manifest was written"):
         extract(rows)

@@ -8,15 +8,16 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from inspection.errors import ImageError, ModelsError
 from inspection.features import read_features
-from inspection.images import decode_file, resize
+from inspection.images import AS_STORED, Decoding, decode_file, resize
 from inspection.inspector import Inspector, Vote, explain
 from inspection.manifest import TEST, TRAIN, read_manifest
 from inspection.onnx_models import OnnxModel
 from tests.conftest import BACKBONE, CLASSIFIERS, ROOT
-from tests.parts import draw_part, encode
+from tests.parts import draw_part, encode, save_twelve_bits
 
 VOTERS = ("baseline_cnn", *(f"{BACKBONE}_{classifier}" for classifier in CLASSIFIERS))
 
@@ -89,6 +90,79 @@ def test_a_fresh_process_gives_the_same_verdict_without_torch(models_folder, ins
     assert json.loads(done.stdout) == [expected]
 
 
+def change_description(models, **changes):
+    """Write other entries into ensemble.json, or take those out that are None."""
+    path = models / "ensemble.json"
+    description = json.loads(path.read_text(encoding="utf-8")) | changes
+    description = {key: value for key, value in description.items() if value is not None}
+    path.write_text(json.dumps(description), encoding="utf-8")
+
+
+class TestDecoding:
+    """What tells the range of the pixels in training tells it in every later inspection."""
+
+    def test_eight_bits_are_read_as_stored(self, inspector):
+        assert inspector.decoding == AS_STORED
+
+    def test_a_camera_of_twelve_bits_is_judged_as_in_training(self, twelve_bit_project):
+        inspector = Inspector(twelve_bit_project / "models")
+        assert inspector.decoding == Decoding(bit_depth=12)
+        predictions = pd.read_csv(twelve_bit_project / "metrics" / "curves" / "predictions.csv")
+        assert len(predictions) == 16
+        assert (predictions["actual"] == predictions["verdict"]).sum() >= 14
+        for row in predictions.to_dict("records"):
+            verdict = inspector.inspect((twelve_bit_project / row["path"]).read_bytes(), row["path"])
+            assert verdict.verdict == row["verdict"]
+            assert [vote.defect_proba for vote in verdict.votes] == pytest.approx(
+                [row[voter] for voter in inspector.voters], abs=1e-5
+            )
+
+    def test_every_stage_saw_the_pictures_and_not_black_squares(self, tiny_project, twelve_bit_project):
+        eight, twelve = (
+            read_manifest(project / "data" / "manifest.csv") for project in (tiny_project, twelve_bit_project)
+        )
+        assert set(twelve["mode"]) == {"I;16"}
+        assert set(eight["sha256"]).isdisjoint(twelve["sha256"])
+        assert eight["pixels_sha256"].tolist() == twelve["pixels_sha256"].tolist()
+        vectors = [
+            features_by_path(project, manifest)
+            for project, manifest in ((tiny_project, eight), (twelve_bit_project, twelve))
+        ]
+        common = sorted(set(vectors[0]) & set(vectors[1]))
+        assert len(common) > 30
+        for path in common:
+            np.testing.assert_allclose(vectors[0][path], vectors[1][path], atol=1e-5)
+
+    def test_twelve_bits_are_judged_like_the_same_picture_in_eight(self, inspector, own_models, tmp_path):
+        change_description(own_models, decoding={"bit_depth": 12, "float_range": None})
+        part = draw_part(1, is_defective=True)
+        save_twelve_bits(part, tmp_path / "part.png")
+        data = (tmp_path / "part.png").read_bytes()
+        expected = inspector.inspect(encode(part)).votes
+        assert Inspector(own_models).inspect(data).votes == expected
+        assert inspector.inspect(data).votes != expected, "as sixteen bits it is almost black"
+
+    def test_floats_are_judged_like_the_same_picture_in_eight_bits(self, inspector, own_models):
+        change_description(own_models, decoding={"bit_depth": 16, "float_range": [-1.0, 1.0]})
+        part = draw_part(1, is_defective=True)
+        data = encode(Image.fromarray((np.asarray(part) / 127.5 - 1).astype(np.float32)), "TIFF")
+        assert Inspector(own_models).inspect(data).votes == inspector.inspect(encode(part)).votes
+        with pytest.raises(ImageError, match="set data.decoding.float_range"):
+            inspector.inspect(data)
+
+    def test_a_value_beyond_the_camera_gets_no_verdict(self, own_models):
+        change_description(own_models, decoding={"bit_depth": 12, "float_range": None})
+        values = np.zeros((32, 32), np.uint16)
+        values[5, 5] = 4096
+        with pytest.raises(ImageError, match="part.png: the pixel value 4096 does not fit a camera of 12 bits"):
+            Inspector(own_models).inspect(encode(Image.fromarray(values)), "part.png")
+
+
+def features_by_path(project, manifest):
+    rows = manifest[manifest["split"] == TRAIN].reset_index(drop=True)
+    return dict(zip(rows["path"], read_features(project / "features" / f"{BACKBONE}.npz", rows).vectors, strict=True))
+
+
 def test_a_damaged_image_gets_no_verdict(inspector):
     with pytest.raises(ImageError, match="cut.png: damaged"):
         inspector.inspect(encode(draw_part(1, is_defective=True))[:500], "cut.png")
@@ -104,10 +178,24 @@ class TestModelsFolder:
         with pytest.raises(ModelsError, match="half-built"):
             Inspector(own_models)
 
-    @pytest.mark.parametrize("content", ["{", '{"format": 99}', "[]", '{"format": 1}'])
-    def test_damaged_description(self, own_models, content):
+    @pytest.mark.parametrize(
+        ("content", "message"),
+        [
+            ("{", "is not valid JSON"),
+            ("[]", "is not of format 2"),
+            ('{"format": 1, "voting": "hard", "threshold": 0.5, "trained_on": {}, "voters": [{}]}', "not of format 2"),
+            ('{"format": 99}', "is not of format 2"),
+            ('{"format": 2}', "lacks decoding, threshold, trained_on, voters, voting; delete it"),
+        ],
+    )
+    def test_damaged_description(self, own_models, content, message):
         (own_models / "ensemble.json").write_text(content, encoding="utf-8")
-        with pytest.raises(ModelsError, match="ensemble.json"):
+        with pytest.raises(ModelsError, match=f"ensemble.json.*{message}.*dvc repro"):
+            Inspector(own_models)
+
+    def test_description_without_decoding(self, own_models):
+        change_description(own_models, decoding=None)
+        with pytest.raises(ModelsError, match="ensemble.json lacks decoding; delete it and run `dvc repro`"):
             Inspector(own_models)
 
     @pytest.mark.parametrize("name", [f"{BACKBONE}_svm.pkl", f"{BACKBONE}_svm_scaler.pkl", "baseline_cnn.onnx"])

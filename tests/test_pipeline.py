@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,11 @@ from tests.parts import write_class_folders
 
 pytestmark = pytest.mark.pipeline
 CODE = ("inspection", "stages", "weights", ".dvc/config", ".dvc/plots", ".dvcignore", ".gitignore", "dvc.yaml")
+GIT_IDENTITY = {
+    f"GIT_{role}_{key}": value
+    for role in ("AUTHOR", "COMMITTER")
+    for key, value in (("NAME", "test"), ("EMAIL", "test@localhost"))
+}
 
 
 class Repository:
@@ -29,18 +35,34 @@ class Repository:
             else:
                 shutil.copy(source, target)
         (folder / ".dvc" / ".gitignore").write_text("/config.local\n/tmp\n/cache\n", encoding="utf-8")
-        write_params(folder, tiny_params())
-        write_class_folders(folder / "data" / "raw", N_PER_CLASS)
+        params = tiny_params()
+        params["data"] |= {"source": "data/elpv", "folds": 5}
+        write_params(folder, params)
         self.run("git", "init", "-q")
-        self.run("git", "config", "user.email", "test@localhost")
-        self.run("git", "config", "user.name", "test")
-        # As the README tells users to bring their own photographs.
-        self.dvc("add", "data/raw")
-        self.run("git", "add", "data/raw.dvc")
         self.commit("code")
 
+    def bring_photographs(self) -> None:
+        """Do what the README tells users to do with their own photographs, up to the first run."""
+        write_class_folders(self.folder / "data" / "raw", N_PER_CLASS)
+        self.dvc("add", "data/raw")
+        self.run("git", "add", "data/raw.dvc")
+        self.run("git", "commit", "-q", "-m", "our photographs")
+        assert self.status() == []
+        # Two params change: the source and the number of folds.
+        write_params(self.folder, tiny_params())
+        assert self.status() == [" M params.yaml"]
+
+    @classmethod
+    def cloned(cls, origin: "Repository", folder: Path) -> "Repository":
+        """Another repository, with what git holds and nothing else."""
+        origin.run("git", "clone", "-q", ".", str(folder))
+        clone = object.__new__(cls)
+        clone.folder = folder
+        return clone
+
     def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess:
-        environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+        environment = os.environ | GIT_IDENTITY
+        environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         done = subprocess.run(
             command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False, timeout=900
         )
@@ -51,6 +73,10 @@ class Repository:
     def commit(self, message: str) -> None:
         self.run("git", "add", "--all")
         self.run("git", "commit", "-q", "-m", message)
+
+    def status(self) -> list[str]:
+        """What git finds changed or untracked, a line each."""
+        return self.run("git", "status", "--porcelain", "--untracked-files=all").stdout.splitlines()
 
     def dvc(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess:
         return self.run("dvc", *arguments, check=check)
@@ -71,6 +97,7 @@ def stages_run(done: subprocess.CompletedProcess) -> set[str]:
 def repository(tmp_path_factory) -> Repository:
     """A repository after its first ``dvc repro``, results committed. Tests leave it as they find it."""
     repository = Repository(tmp_path_factory.mktemp("project"))
+    repository.bring_photographs()
     repository.dvc("repro")
     repository.commit("first results")
     return repository
@@ -97,27 +124,75 @@ def test_everything_the_pipeline_promises_is_there(repository):
     assert repository.voters() == VOTERS
     keys = {path.name: set(json.loads(path.read_text())) for path in (repository.folder / "metrics/voters").iterdir()}
     assert set(keys) == {f"{voter}.json" for voter in VOTERS}
-    assert {frozenset(names) for names in keys.values()} == {frozenset(repository.read_json("metrics/ensemble.json"))}
+    ensemble = repository.read_json("metrics/ensemble.json")
+    assert ensemble.pop("n_leaking_test_images") == 0
+    assert {frozenset(names) for names in keys.values()} == {frozenset(ensemble)}
     curves = {path.name for path in (repository.folder / "metrics/cnn/plots/metrics").rglob("*.tsv")}
     assert {"train_loss.tsv", "held_out_loss.tsv", "held_out_roc_auc.tsv"} <= curves
 
 
 def test_dvc_keeps_git_clean_and_has_nothing_to_do(repository):
-    assert repository.run("git", "status", "--porcelain").stdout == ""
+    assert repository.status() == []
     done = repository.dvc("repro")
     assert stages_run(done) == set()
     assert "Data and pipelines are up to date" in done.stdout
+    assert repository.status() == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "data/audit.json", "data/manifest.csv", "metrics/copies.png", "metrics/data.png", "metrics/sample_grid.png",
+        "metrics/label_suspects.csv", "metrics/misclassified.png", "metrics/curves/predictions.csv",
+    ],
+)  # fmt: skip
+def test_what_is_large_or_shows_photographs_is_in_dvc_and_not_in_git(repository, name):
+    assert (repository.folder / name).stat().st_size > 0
+    ignored = repository.run("git", "check-ignore", "--verbose", name).stdout
+    assert ignored.split(":")[2].split("\t")[0] == f"/{name}", "by its own name, for DVC's sake"
+    assert f"path: {name}\n" in (repository.folder / "dvc.lock").read_text(encoding="utf-8")
+    assert repository.run("git", "ls-files", name).stdout == ""
+
+
+def test_metrics_are_in_git(repository):
+    tracked = set(repository.run("git", "ls-files").stdout.splitlines())
+    names = {"metrics/data.json", "metrics/ensemble.json", "metrics/curves/roc.csv", "dvc.lock", "data/raw.dvc"}
+    assert names | {f"metrics/voters/{voter}.json" for voter in VOTERS} <= tracked
+    assert repository.read_json("metrics/data.json")["n_photographs"] == 2 * N_PER_CLASS
+    assert repository.read_json("data/audit.json")["folder"] == "data/raw"
+    suspects = (repository.folder / "metrics/label_suspects.csv").read_text(encoding="utf-8")
+    assert suspects.startswith("path,label,defect_proba,self_confidence\n")
+
+
+def test_a_colleague_pulls_everything_and_has_nothing_to_run(repository, tmp_path):
+    head = repository.run("git", "rev-parse", "HEAD").stdout.strip()
+    repository.dvc("remote", "add", "-d", "plant", str(tmp_path / "drive of the plant"))
+    try:
+        assert repository.status() == [" M .dvc/config"]
+        repository.run("git", "commit", "-q", "-m", "remote", ".dvc/config")
+        repository.dvc("push")
+        assert repository.status() == []
+        colleague = Repository.cloned(repository, tmp_path / "elsewhere")
+    finally:
+        repository.run("git", "reset", "-q", "--hard", head)
+    colleague.dvc("pull")
+    assert colleague.status() == []
+    assert len(list((colleague.folder / "data/raw").rglob("*.png"))) == 2 * N_PER_CLASS
+    assert (colleague.folder / "metrics/copies.png").is_file()
+    done = colleague.dvc("repro")
+    assert stages_run(done) == set()
+    assert "Data and pipelines are up to date" in done.stdout
+    assert colleague.status() == []
+    judged = colleague.run(sys.executable, "-m", "inspection", "predict", "data/raw/defective/part_000.png")
+    assert "4 models say" in judged.stdout
 
 
 def test_a_second_run_from_scratch_gives_the_same_bytes(repository, tmp_path):
-    clone = tmp_path / "clone"
-    repository.run("git", "clone", "-q", ".", str(clone))
-    shutil.copytree(repository.folder / "data/raw", clone / "data/raw")
-    again = object.__new__(Repository)
-    again.folder = clone
+    again = Repository.cloned(repository, tmp_path / "clone")
+    shutil.copytree(repository.folder / "data/raw", again.folder / "data/raw")
     # Its cache is empty: every stage runs anew, in another folder.
     assert "evaluate" in stages_run(again.dvc("repro"))
-    assert again.run("git", "status", "--porcelain").stdout == ""
+    assert again.status() == []
 
 
 def test_a_voting_rule_reruns_only_what_votes(restored):
@@ -201,5 +276,6 @@ def test_an_empty_class_folder_stops_in_prepare(restored):
     (restored.folder / "data/raw/defective").rmdir()
     moved.rename(restored.folder / "data/raw/defective")
     assert done.returncode != 0
-    assert "data/raw/defective holds no image" in done.stdout + done.stderr
+    message = r"error: data/raw: no image \(.*\) of the class 'defective'; found 'non_defective' \(32\)"
+    assert re.search(message, done.stdout + done.stderr)
     assert stages_run(done) == {"prepare"}

@@ -236,10 +236,14 @@ def test_links_to_files_and_folders_are_followed(tmp_path):
 
 
 @pytest.mark.parametrize("target", ["defective", "defective/deep", ".", "..", "../.."])
-def test_links_back_up_end(tmp_path, target):
+@pytest.mark.parametrize("is_relative", [False, True])
+def test_links_back_up_end(tmp_path, monkeypatch, target, is_relative):
     source = tmp_path / "up" / "source"
     touch(source, "defective/deep/1.png", "non_defective/2.png")
     (source / "defective/deep/loop").symlink_to((source / target).resolve())
+    monkeypatch.chdir(tmp_path)
+    if is_relative:
+        source = Path("up/source")
     assert [name for name, _ in listed(source)] == ["defective/deep/1.png", "non_defective/2.png"]
 
 
@@ -285,15 +289,15 @@ def test_folder_that_cannot_be_read(tmp_path, monkeypatch):
 
 
 def test_many_files_are_listed_in_seconds(tmp_path):
-    for number in range(20_000):
+    for number in range(10_000):
         folder = tmp_path / ("ok", "ng")[number % 2] / f"{number // 1000}"
         if number % 1000 < 2:
             folder.mkdir(parents=True)
         os.close(os.open(folder / f"part {number}.png", os.O_CREAT))
-    started = time.perf_counter()
+    started = time.process_time()
     records = group_by_name(list_images(tmp_path), tmp_path, r"part (\d+)", 10)
-    assert records["group"].nunique() == 2000
-    assert time.perf_counter() - started < 10
+    assert records["group"].nunique() == 1000
+    assert time.process_time() - started < 5
 
 
 # Supplied splits
@@ -407,6 +411,7 @@ def test_the_name_of_the_mask_goes_before_that_of_the_image(tmp_path):
         (["a.png"], "unlabelled"),
         (["train/good/1.png", "train/bad/2.png"], "unlabelled"),
         (["train/1.png", "test/2.png"], "split_folders"),
+        ([*MVTEC, "train/beside.png"], "mvtec"),
         (["good/1.png", "good/labels.csv"], "class_folders"),
     ],
 )
@@ -458,7 +463,9 @@ def test_every_layout_can_be_forced(tmp_path):
     (tmp_path / "ok/4.png").unlink()
     (tmp_path / "ng/5.png").unlink()
     assert len(listed(tmp_path, layout="mvtec")) == 3
-    assert len(listed(tmp_path, layout="split_folders", classes={"dent": "defective"})) == 3
+    touch(tmp_path, "ground_truth/dent/3_mask.png")
+    assert listed(tmp_path, "mask", layout="mvtec")[0][-1] == "ground_truth/dent/3_mask.png"
+    assert listed(tmp_path, "mask", layout="split_folders", classes={"dent": "defective"})[0][-1] == ""
     classes = {"train": "non_defective", "test": "defective"}
     assert listed(tmp_path, "split", "defect_type", layout="class_folders", classes=classes) == [
         ("test/dent/3.png", 1.0, "", "test"),
@@ -479,6 +486,8 @@ def test_forced_layout_that_does_not_fit(tmp_path, layout):
 @pytest.mark.parametrize(
     ("files", "layout", "missing"),
     [
+        ([], "csv", r"found nothing\."),
+        ([f"{i}.png" for i in range(8)], "csv", r"found '0\.png', .*, '7\.png'\."),
         (["train/ok/1.png", "train/ng/2.png"], "split_folders", r"found 'train'"),
         (["train/ok/1.png", "val/ng/2.png", "test/readme.txt"], "mvtec", r"found 'test', 'train', 'val'"),
         (["train/ok/1.png", "test/ng/2.png"], "csv", r"found 'test', 'train'"),
@@ -551,12 +560,12 @@ def test_table_with_every_column(tmp_path):
     touch(tmp_path, "masks/b.png")
     write_table(
         tmp_path,
-        "\ufeffMask,mask_by, Weight ,PATH,camera,label,split,group,defect_type,stratum",
-        "masks/b.png,eve,2.5,b.png,1,Not OK,Test,part 7, scratch ,mono",
+        "\ufeffMask,note, Weight ,PATH,note,label,split,group,defect_type,stratum",
+        "masks/b.png,eve,0.5,b.png,1,Not OK,Test,part 7, scratch ,mono",
         ",,,c.png,1,GOOD,training,,,",
     )
     first, second = listed(tmp_path, "split", "group", "weight", "defect_type", "stratum", "mask")
-    assert first == ("b.png", 1.0, "test", "part 7", 2.5, "scratch", "mono", "masks/b.png")
+    assert first == ("b.png", 1.0, "test", "part 7", 0.5, "scratch", "mono", "masks/b.png")
     assert second[:4] + second[5:] == ("c.png", 0.0, "train", "", "", "", "")
     assert math.isnan(second[4])
 
@@ -722,10 +731,16 @@ def test_table_of_another_encoding(tmp_path, encoding):
 
 
 @pytest.mark.parametrize("delimiter", [",", ";"])
-def test_class_names_of_the_user_must_not_hide_an_empty_label(tmp_path, delimiter):
+def test_a_name_of_the_user_must_not_hide_an_empty_label(tmp_path, delimiter):
     write_table(tmp_path, delimiter.join(("path", "label")), f"a.png{delimiter} ")
     with pytest.raises(DataError, match="line 2, label ' '"):
         list_images(tmp_path, classes={"": "defective", " ": "defective"})
+
+
+def test_a_name_of_the_user_must_not_label_an_image_outside_class_folders(tmp_path):
+    touch(tmp_path, "ok/1.png", "ng/2.png", "3.png")
+    with pytest.raises(DataError, match=r"the class of '3\.png' \(1\)"):
+        list_images(tmp_path, classes={"": "defective"})
 
 
 # Any folder
@@ -757,6 +772,11 @@ def test_any_folder_without_a_layout(tmp_path):
 @pytest.mark.parametrize(
     ("files", "layout", "records"),
     [
+        (
+            ["train/ok/1.png", "val/ng/2.png"],
+            "unlabelled",
+            [("train/ok/1.png", None, "train"), ("val/ng/2.png", None, "train")],
+        ),
         (["ok/1.png"], "class_folders", [("ok/1.png", 0.0, "")]),
         (
             ["ok/1.png", "odd/2.png", "3.png", "test/4.png"],
@@ -845,7 +865,7 @@ def grouped(folder, pattern, block=0, names=("ok/part_007_a.png", "ok/part_008_b
         (r"^(\w+)/", 0, ("ok", "ok", "ng")),
         (r"(\d+)(_a)?(_b)?", 0, ("007|_a|", "008||_b", "12||")),
         (r"part_(\d+)|(Z)", 0, ("007|", "008|", "")),
-        (r"(part)?", 0, None),
+        (r"(lot)?(tray)?", 0, None),
         (r"(\d+)", 5, ("block 1", "block 1", "block 2")),
         (r"(\d+)", 1, ("block 7", "block 8", "block 12")),
         (r"part_(\d+)", 8, ("block 0", "block 1", "")),
