@@ -25,7 +25,6 @@ from inspection.labels import (
     split_part,
 )
 
-FOLDER_LAYOUTS = ("split_folders", "class_folders", "mvtec")
 NO_LAYOUT = "unlabelled"
 """The layout of a folder of which nothing but the images is known."""
 PASSED_OVER = ("ground truth", "masks", "macosx", "@eadir")
@@ -123,7 +122,7 @@ def sources_below(tree: ImageTree) -> list[str]:
 
 
 def label_tree(tree: ImageTree, layout: str) -> pd.DataFrame:
-    """Say of every image what its folders say under a layout (one of `FOLDER_LAYOUTS`, or `NO_LAYOUT`).
+    """Say of every image what its folders say under a layout, which may be `NO_LAYOUT`.
 
     Returns
     -------
