@@ -154,8 +154,11 @@ def test_what_is_large_or_shows_photographs_is_in_dvc_and_not_in_git(repository,
     assert repository.run("git", "ls-files", name).stdout == ""
 
 
-def test_metrics_are_in_git(repository):
+def test_metrics_are_in_git_and_nothing_else_that_a_run_writes(repository):
     tracked = set(repository.run("git", "ls-files").stdout.splitlines())
+    written = {name for name in tracked if not name.startswith((*CODE, ".dvc/"))}
+    assert {name for name in written if not name.startswith("metrics/")} == {"params.yaml", "data/raw.dvc", "dvc.lock"}
+    assert {Path(name).suffix for name in written if name.startswith("metrics/")} == {".json", ".csv", ".tsv"}
     names = {"metrics/data.json", "metrics/ensemble.json", "metrics/curves/roc.csv", "dvc.lock", "data/raw.dvc"}
     assert names | {f"metrics/voters/{voter}.json" for voter in VOTERS} <= tracked
     assert repository.read_json("metrics/data.json")["n_photographs"] == 2 * N_PER_CLASS
