@@ -19,7 +19,7 @@ app: $(VENV)/installed
 DETAILS := (metrics/(voters|training|data)|inspection|stages|data/|models/|features/|weights).*|.*(_low|_high|n_images|params.yaml|precision|recall|f1|ece|Created|parent|typ)$$
 experiments: $(VENV)/installed
 	@dvc exp show --csv --only-changed --hide-workspace --drop '$(DETAILS)' | sed 's#metrics/ensemble.json:##g' | \
-		python -c 'import sys, pandas; print(pandas.read_csv(sys.stdin).to_string(index=False, na_rep=""))'
+		python -c 'import io, sys, pandas; table = sys.stdin.read(); print(pandas.read_csv(io.StringIO(table)).to_string(index=False, na_rep="") if table.strip() else "No experiment on this commit yet: dvc exp run -S ...")'
 
 lint: $(VENV)/installed-dev
 	ruff check .
