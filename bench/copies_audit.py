@@ -34,7 +34,7 @@ import psutil
 from PIL import Image
 from tqdm import tqdm
 
-from bench.made_copies import COMBINED, KINDS, File, encode, make_copy
+from bench.made_copies import COMBINED, KINDS, RESIZED, File, encode, make_copy
 from inspection.audit import audit_images
 from inspection.indexing import index_images
 from inspection.labels import UNLABELLED
@@ -54,7 +54,7 @@ MIN_TILE_CONTRAST = 10
 """Standard deviation of the grey levels: sky and paper show nothing to compare."""
 SOURCES = ("elpv", "folder", "tiles")
 N_OFTEN, N_TIMES = 5, 150
-MANY = f"{COMBINED}, {N_TIMES} copies each of {N_OFTEN}"
+MANY = f"{N_TIMES} such copies each of {N_OFTEN}"
 SIZES = (1_000, 3_000, 10_000)
 COPIES_SHARE = 0.05
 """Of the images in the folders that are timed."""
@@ -104,14 +104,15 @@ def measure_accuracy(source: str, arguments: argparse.Namespace) -> None:
     if not originals:
         return
     random = np.random.default_rng(arguments.seed)
-    kinds = [kind for kind in KINDS if kind != COMBINED for _ in range(arguments.copies)]
+    kinds = [kind for kind in KINDS if kind not in (COMBINED, RESIZED) for _ in range(arguments.copies)]
     plans = [
         *plan_copies([COMBINED] * arguments.combined, len(originals), random),
+        *plan_copies([RESIZED] * arguments.combined, len(originals), random),
         *plan_copies(kinds, len(originals), random),
         plan_many(len(originals), random),
     ]
     audited = [audit_folder(originals, plan, random) for plan in tqdm(plans, desc=source)]
-    rows = [score(kind, audited) for kind in (COMBINED, *(kind for kind in KINDS if kind != COMBINED), MANY)]
+    rows = [score(kind, audited) for kind in dict.fromkeys((COMBINED, MANY, RESIZED, *KINDS))]
     print_table(f"{source}: {len(originals)} originals", rows)
 
 

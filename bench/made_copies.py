@@ -137,7 +137,8 @@ def _one_of(choices, random: np.random.Generator):
 
 
 NEAREST, BILINEAR, BICUBIC = ((resampling,) for resampling in RESAMPLINGS)
-COMBINED = "everything combined"
+COMBINED = "turned, flipped, moved, scaled, brightened and JPEG"
+RESIZED = "the same, growing canvas, resized to 50-150 %, any format"
 KINDS: dict[str, tuple[tuple[Step, ...], Callable[[Image.Image, np.random.Generator], File]]] = {
     "rotated, black corners": ((rotate(fills=["constant"]),), as_png),
     "rotated, mirrored corners": ((rotate(fills=["reflect"]),), as_png),
@@ -153,7 +154,8 @@ KINDS: dict[str, tuple[tuple[Step, ...], Callable[[Image.Image, np.random.Genera
     "JPEG quality 60-95": ((), as_jpeg),
     "resized to 50-150 %": ((resize,), as_png),
     "other format": ((), as_other_format),
-    COMBINED: (
+    COMBINED: ((sometimes(flip, 0.5), rotate(), shift_and_scale(MAX_SHIFT, MAX_SCALE_CHANGE), brighten), as_jpeg),
+    RESIZED: (
         (
             sometimes(flip, 0.5),
             one_of(*(rotate(fills=[fill]) for fill in FILLS), rotate(grows=True)),

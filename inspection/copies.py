@@ -17,9 +17,10 @@ N_CANDIDATES = 6
 """Most similar spectra that are registered."""
 MIN_CORRELATION = 0.75
 """Of the textures after rough registration, below which a candidate is not followed up."""
-MAX_RESIDUAL = 1.0
+MAX_RESIDUAL = 0.95
 """In multiples of what interpolation and compression leave in a copy."""
-MAX_TAIL = 4.0
+MAX_TAIL = 2.0
+MAX_GRAIN = 1.8
 MAX_STRETCH = 1.15
 _ROUNDS = 2
 """The second one compares one image per group: more than ``N_NEIGHBOURS`` copies hide each other's neighbours."""
@@ -53,7 +54,11 @@ class Pair:
 def is_copy(found: Overlay | None) -> bool:
     """Whether nothing but compression and interpolation tells two photographs apart."""
     return (
-        found is not None and found.residual <= MAX_RESIDUAL and found.tail <= MAX_TAIL and found.stretch <= MAX_STRETCH
+        found is not None
+        and found.residual <= MAX_RESIDUAL
+        and found.tail <= MAX_TAIL
+        and found.grain <= MAX_GRAIN
+        and found.stretch <= MAX_STRETCH
     )
 
 

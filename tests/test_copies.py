@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from bench.made_copies import make_copy
 from inspection import copies
 from inspection.copies import (
+    MAX_GRAIN,
     MAX_RESIDUAL,
     MAX_SERIES_DISPLACEMENT,
     MAX_SERIES_RESIDUAL,
@@ -49,8 +50,8 @@ def library() -> tuple[list[tuple[int, str]], list[np.ndarray]]:
     return names, [copy_of(scene, kind) if kind else photograph(scene) for scene, kind in names]
 
 
-def overlay_with(residual=0.0, tail=0.0, agreement=1.0, stretch=1.0, shift=0.0) -> Overlay:
-    return Overlay(np.array([[stretch, 0, shift], [0, 1, 0]], float), residual, tail, agreement, gain=1.0)
+def overlay_with(residual=0.0, tail=0.0, grain=0.0, agreement=1.0, stretch=1.0, shift=0.0) -> Overlay:
+    return Overlay(np.array([[stretch, 0, shift], [0, 1, 0]], float), residual, tail, grain, agreement, gain=1.0)
 
 
 @pytest.mark.parametrize(
@@ -58,9 +59,10 @@ def overlay_with(residual=0.0, tail=0.0, agreement=1.0, stretch=1.0, shift=0.0) 
     [
         (None, False),
         (overlay_with(), True),
-        (overlay_with(residual=MAX_RESIDUAL, tail=MAX_TAIL), True),
+        (overlay_with(residual=MAX_RESIDUAL, tail=MAX_TAIL, grain=MAX_GRAIN), True),
         (overlay_with(residual=np.nextafter(MAX_RESIDUAL, 9)), False),
         (overlay_with(tail=np.nextafter(MAX_TAIL, 9)), False),
+        (overlay_with(grain=np.nextafter(MAX_GRAIN, 9)), False),
         (overlay_with(stretch=MAX_STRETCH - 0.001), True),
         (overlay_with(stretch=MAX_STRETCH + 0.001), False),
         (overlay_with(stretch=1 / (MAX_STRETCH + 0.001)), False),
