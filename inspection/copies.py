@@ -13,7 +13,7 @@ from inspection.registration import Overlay, Signatures, descriptors, overlay, s
 
 N_NEIGHBOURS = 100
 """Nearest descriptors whose spectra are compared."""
-N_CANDIDATES = 6
+N_CANDIDATES = 12
 """Most similar spectra that are registered."""
 MIN_CORRELATION = 0.75
 """Of the textures after rough registration, below which a candidate is not followed up."""
