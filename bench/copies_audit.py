@@ -1,13 +1,14 @@
 """Does the audit find the copies, all of them and nothing else, and how long does it take?
 
-Run after ``dvc repro fetch-sample``; the accuracy takes about ten minutes on two cores, the times as long again::
+Run after ``dvc repro fetch-sample``; the accuracy takes about half an hour on two cores, the times ten minutes::
 
     python -m bench.copies_audit --part accuracy --folder path/to/castings
     python -m bench.copies_audit --part time
 
 Copies of each kind of `bench.made_copies.KINDS` are planted among all originals, at most one per original and folder,
 so that no copy is found by way of another. A pair is recalled when the original and its copy end up in one group, and
-a pair of a group is right when both come from one original. Thresholds were chosen with seeds 0 to 2.
+a pair of a group is right when both come from one original. Thresholds were chosen on copies with other seeds, the
+number of candidates after a look at the castings with this one.
 
 ``elpv`` are the solar cells, which hold no copies. ``folder`` is any folder of photographs; where it holds copies, the
 audit itself first leaves one image per group, so copies that it misses there count as false pairs here. ``tiles`` are
