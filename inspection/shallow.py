@@ -7,7 +7,6 @@ import numpy as np
 from sklearn.base import ClassifierMixin, clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import RandomForestClassifier
-from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import ParameterGrid, PredefinedSplit, cross_val_predict
 from sklearn.pipeline import Pipeline
@@ -16,6 +15,7 @@ from sklearn.svm import SVC
 from xgboost import XGBClassifier
 from xgboost.core import XGBoostError
 
+from inspection.calibration import calibrate_across_folds
 from inspection.errors import ConfigError
 from inspection.labels import DEFECTIVE
 
@@ -90,32 +90,6 @@ def train_shallow(
     classifier.fit(scaler.transform(features), labels, sample_weight=weights)
     out_of_fold = calibrate_across_folds(raw_scores, labels, weights, folds)
     return TrainedShallow(scaler, classifier, out_of_fold, hyperparameters)
-
-
-def calibrate_across_folds(
-    raw_scores: np.ndarray, labels: np.ndarray, weights: np.ndarray, folds: np.ndarray
-) -> np.ndarray:
-    """Turn out-of-fold scores into probabilities by a sigmoid fitted on the other folds (Platt 1999).
-
-    Parameters
-    ----------
-    raw_scores : ndarray of float, shape (n_images,)
-        Larger means more likely defective.
-    labels : ndarray of int, shape (n_images,)
-    weights : ndarray of float, shape (n_images,)
-    folds : ndarray of int, shape (n_images,)
-
-    Returns
-    -------
-    ndarray of float, shape (n_images,), in [0, 1]
-    """
-    proba = np.empty(len(labels))
-    column = raw_scores.reshape(-1, 1)
-    for fold in np.unique(folds):
-        rest = folds != fold
-        sigmoid = LogisticRegression(C=np.inf).fit(column[rest], labels[rest], sample_weight=weights[rest])
-        proba[~rest] = sigmoid.predict_proba(column[~rest])[:, DEFECTIVE]
-    return proba
 
 
 def check_grid(name: str, grid: dict[str, list]) -> None:

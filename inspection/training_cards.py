@@ -99,12 +99,28 @@ def _read_description(path: Path) -> dict:
     raise ModelsError(f"{path} is not the card of a voter; delete it and run `dvc repro`.")
 
 
-def read_out_of_fold(models: str | Path, card: dict) -> pd.DataFrame:
-    """Return the out-of-fold scores of a voter: columns ``path``, ``label`` and ``defect_proba``.
+def read_out_of_fold(models: str | Path, card: dict, rows: pd.DataFrame) -> np.ndarray:
+    """Return the out-of-fold scores of a voter.
+
+    Parameters
+    ----------
+    models : str or Path
+    card : dict
+        From `read_cards`.
+    rows : DataFrame
+        The training rows of the manifest.
+
+    Returns
+    -------
+    ndarray of float, shape (n_rows,), in [0, 1]
+        P(defective).
 
     Raises
     ------
     ModelsError
-        If the scores are missing or not those the card was written with.
+        If the scores are missing, are not those the card was written with, or belong to other images.
     """
-    return pd.read_csv(io.BytesIO(read_vouched(models, card["out_of_fold"])))
+    scores = pd.read_csv(io.BytesIO(read_vouched(models, card["out_of_fold"])), dtype={"path": str})
+    if scores["path"].tolist() != rows["path"].tolist():
+        raise ModelsError(f"{card['out_of_fold']['path']} holds the scores of other images; run `dvc repro`.")
+    return scores["defect_proba"].to_numpy()

@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 from scipy.stats import rankdata
 from sklearn.ensemble import RandomForestClassifier
-from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
+from inspection.calibration import calibrate_across_folds
 from inspection.errors import ConfigError
-from inspection.shallow import calibrate_across_folds, make_classifier, train_shallow
+from inspection.shallow import make_classifier, train_shallow
 
 GRIDS = {"svm": {"C": [1.0]}, "random_forest": {"n_estimators": [15]}, "xgboost": {"n_estimators": [8]}}
 N_FOLDS = 4
@@ -144,47 +144,17 @@ def test_weights_reach_the_fits(data):
     )
 
 
-def raw_scores(n_images, seed=0):
-    random = np.random.default_rng(seed)
-    labels = np.arange(n_images) % 2
-    return random.normal(size=n_images) + labels, labels, np.arange(n_images) // 2 % N_FOLDS
-
-
-def test_calibration_of_a_fold_is_fitted_on_the_others():
-    scores, labels, folds = raw_scores(80)
-    proba = calibrate_across_folds(scores, labels, np.ones(80), folds)
+def test_out_of_fold_scores_are_calibrated_by_the_other_folds(data):
+    features, labels, weights, folds = data
+    first = train_shallow("svm", {"C": [2.0]}, features, labels, weights, folds, seed=0)
+    scores = np.empty(80)
     for fold in range(N_FOLDS):
         rest = folds != fold
-        sigmoid = LogisticRegression(C=1e9, tol=1e-9, max_iter=1000).fit(scores[rest, None], labels[rest])
-        expected = sigmoid.predict_proba(scores[~rest, None])[:, 1]
-        np.testing.assert_allclose(proba[~rest], expected, atol=1e-3)
-
-
-def test_calibration_of_a_fold_does_not_see_its_labels():
-    scores, labels, folds = raw_scores(80)
-    changed = np.where(folds == 2, 1 - labels, labels)
-    before, after = (calibrate_across_folds(scores, of, np.ones(80), folds) for of in (labels, changed))
-    assert np.array_equal(before[folds == 2], after[folds == 2])
-    assert (before[folds != 2] != after[folds != 2]).all()
-
-
-def test_calibration_counts_a_weight_of_two_as_two_images():
-    scores, labels, folds = raw_scores(80)
-    twice = np.arange(80) % 3 == 0
-    weighted = calibrate_across_folds(scores, labels, np.where(twice, 2.0, 1.0), folds)
-    repeated = np.concatenate([np.arange(80), np.flatnonzero(twice)])
-    copied = calibrate_across_folds(scores[repeated], labels[repeated], np.ones(len(repeated)), folds[repeated])
-    np.testing.assert_allclose(weighted, copied[:80], atol=1e-3)
-
-
-def test_calibration_is_of_the_defective_class_and_near_the_truth():
-    # Scores drawn so that P(defective) = 1 / (1 + exp(-score)): the sigmoid to find is the identity.
-    random = np.random.default_rng(0)
-    scores = random.normal(scale=2, size=4000)
-    truth = 1 / (1 + np.exp(-scores))
-    labels = (random.uniform(size=4000) < truth).astype(int)
-    proba = calibrate_across_folds(scores, labels, np.ones(4000), np.arange(4000) % 5)
-    assert np.abs(proba - truth).max() < 0.04
+        scaler = StandardScaler().fit(features[rest])
+        model = SVC(C=2.0).fit(scaler.transform(features[rest]), labels[rest])
+        scores[~rest] = model.decision_function(scaler.transform(features[~rest]))
+    expected = calibrate_across_folds(scores, labels, weights, folds)
+    np.testing.assert_allclose(first.out_of_fold, expected, atol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -76,11 +76,32 @@ def test_out_of_fold_scores_round_trip(folders, rows):
     proba = np.array([1 / 3, 2e-7, 1.0, 0.9999996])
     write_card(cards, models, "b_svm", TRAINED, rows, proba)
     [card] = read_cards(cards, ["b_svm"])
-    scores = read_out_of_fold(models, card)
-    assert list(scores) == ["path", "label", "defect_proba"]
-    assert scores["path"].tolist() == rows["path"].tolist()
-    assert scores["label"].tolist() == [0, 0, 1, 1]
-    assert scores["defect_proba"].tolist() == [0.333333, 0.0, 1.0, 1.0]  # six decimals
+    scores = read_out_of_fold(models, card, rows)
+    assert scores.tolist() == [0.333333, 0.0, 1.0, 1.0]  # six decimals
+    written = pd.read_csv(models / "out_of_fold" / "b_svm.csv", keep_default_na=False)
+    assert list(written) == ["path", "label", "defect_proba"]
+    assert written["path"].tolist() == rows["path"].tolist()
+    assert written["label"].tolist() == [0, 0, 1, 1]
+
+
+@pytest.mark.parametrize(
+    "others",
+    [lambda rows: rows[::-1], lambda rows: rows[:3], lambda rows: rows.replace("d/1.png", "d/2.png")],
+    ids=["other order", "fewer", "another path"],
+)
+def test_out_of_fold_scores_of_other_images(folders, rows, others):
+    cards, models = folders
+    write_card(cards, models, "b_svm", TRAINED, rows, PROBA)
+    [card] = read_cards(cards, ["b_svm"])
+    with pytest.raises(ModelsError, match=r"out_of_fold/b_svm\.csv holds the scores of other images; run `dvc repro`"):
+        read_out_of_fold(models, card, others(rows))
+
+
+def test_the_index_of_the_rows_does_not_matter(folders, rows):
+    cards, models = folders
+    write_card(cards, models, "b_svm", TRAINED, rows, PROBA)
+    [card] = read_cards(cards, ["b_svm"])
+    assert read_out_of_fold(models, card, rows.set_index(rows.index + 5)).tolist() == PROBA.tolist()
 
 
 @pytest.mark.parametrize("damage", ["edit", "delete"])
@@ -94,7 +115,7 @@ def test_out_of_fold_scores_that_the_card_does_not_know(folders, rows, damage):
     else:
         path.unlink()
     with pytest.raises(ModelsError, match=r"b_svm\.csv.*(is not the file ensemble\.json vouches for|cannot be read)"):
-        read_out_of_fold(models, card)
+        read_out_of_fold(models, card, rows)
 
 
 def test_card_of_a_model_that_was_not_written(folders, rows):
