@@ -165,15 +165,34 @@ def roc_auc_interval(
     return area, float(expit(logit(area) - margin)), float(expit(logit(area) + margin))
 
 
-def summarise(is_defect: np.ndarray, defect_proba: np.ndarray, is_rejected: np.ndarray) -> dict[str, float | int]:
+def brier_score(is_defect: np.ndarray, defect_proba: np.ndarray) -> float:
+    """Mean squared distance of the probability from what the part is (Brier 1950).
+
+    Parameters
+    ----------
+    is_defect : ndarray of bool, shape (n_images,)
+    defect_proba : ndarray of float, shape (n_images,), in [0, 1]
+
+    Returns
+    -------
+    float in [0, 1]; 0 is perfect, and 0.25 what always saying one half gives.
+    """
+    _check_pair(is_defect, defect_proba)
+    return float(np.mean((defect_proba - is_defect) ** 2))
+
+
+def summarise(
+    is_defect: np.ndarray, defect_proba: np.ndarray, passes: np.ndarray, fails: np.ndarray
+) -> dict[str, float | int]:
     """Return every metric of a voter or an ensemble on one set of images.
 
     Parameters
     ----------
     is_defect : ndarray of bool, shape (n_images,)
     defect_proba : ndarray of float, shape (n_images,), in [0, 1]
-    is_rejected : ndarray of bool, shape (n_images,)
-        Parts that would not pass: verdict defective or review.
+    passes, fails : ndarray of bool, shape (n_images,)
+        Verdicts; a part that does neither goes to review. It is not passed, so for accuracy, precision and recall it
+        counts with the parts that fail; for the overkill rate it does not, since a person may still pass it.
 
     Returns
     -------
@@ -181,10 +200,8 @@ def summarise(is_defect: np.ndarray, defect_proba: np.ndarray, is_rejected: np.n
         Flat, rounded to four decimals, the same keys for any model.
     """
     n_images = len(is_defect)
-    n_right = int(np.sum(is_rejected == is_defect))
-    precision, recall, f1, _ = precision_recall_fscore_support(
-        is_defect, is_rejected, average="binary", zero_division=0
-    )
+    n_right = int(np.sum(~passes == is_defect))
+    precision, recall, f1, _ = precision_recall_fscore_support(is_defect, ~passes, average="binary", zero_division=0)
     accuracy_low, accuracy_high = share_interval(n_right, n_images)
     area, area_low, area_high = roc_auc_interval(is_defect, defect_proba)
     values = {
@@ -198,11 +215,36 @@ def summarise(is_defect: np.ndarray, defect_proba: np.ndarray, is_rejected: np.n
         "roc_auc_low": area_low,
         "roc_auc_high": area_high,
         "average_precision": average_precision_score(is_defect, defect_proba),
-        "escape_rate": escape_rate(is_defect, is_rejected),
-        "overkill_rate": overkill_rate(is_defect, is_rejected),
+        "escape_rate": escape_rate(is_defect, ~passes),
+        "overkill_rate": overkill_rate(is_defect, fails),
+        "review_rate": np.mean(~passes & ~fails),
         "ece": expected_calibration_error(is_defect, defect_proba),
+        "brier": brier_score(is_defect, defect_proba),
     }
     return {name: round(float(value), DIGITS) for name, value in values.items()} | {"n_images": n_images}
+
+
+def per_thousand(is_defect: np.ndarray, passes: np.ndarray, fails: np.ndarray) -> dict[str, float]:
+    """Return how many of 1,000 such parts escape, are scrapped though good, and are reviewed, with 95 % intervals.
+
+    Parameters
+    ----------
+    is_defect, passes, fails : ndarray of bool, shape (n_images,)
+        See `summarise`.
+
+    Returns
+    -------
+    dict
+        ``escapes``, ``overkill`` and ``reviews``, each with ``_low`` and ``_high`` (Wilson), rounded to one decimal.
+        They hold for the share of defects of these images.
+    """
+    outcomes = {"escapes": is_defect & passes, "overkill": ~is_defect & fails, "reviews": ~passes & ~fails}
+    values = {}
+    for name, happens in outcomes.items():
+        n_hits = int(happens.sum())
+        low, high = share_interval(n_hits, len(happens))
+        values |= {name: n_hits / len(happens), f"{name}_low": low, f"{name}_high": high}
+    return {name: round(1000 * value, 1) for name, value in values.items()}
 
 
 def _check_pair(first: np.ndarray, second: np.ndarray) -> None:

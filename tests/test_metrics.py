@@ -8,10 +8,12 @@ from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 
 from inspection.metrics import (
+    brier_score,
     calibration_curve,
     escape_rate,
     expected_calibration_error,
     overkill_rate,
+    per_thousand,
     roc_auc_interval,
     share_interval,
     summarise,
@@ -258,14 +260,14 @@ def test_auc_interval_needs_two_of_each(is_defect, n_scores, message):
 
 KEYS = [
     "accuracy", "accuracy_low", "accuracy_high", "precision", "recall", "f1", "roc_auc", "roc_auc_low", "roc_auc_high",
-    "average_precision", "escape_rate", "overkill_rate", "ece", "n_images",
+    "average_precision", "escape_rate", "overkill_rate", "review_rate", "ece", "brier", "n_images",
 ]  # fmt: skip
 
 
 def test_summarise_by_hand():
     is_defect = flags("1110000")
     proba = np.array([0.95, 0.55, 0.25, 0.65, 0.15, 0.05, 0.05])
-    values = summarise(is_defect, proba, proba >= 0.5)
+    values = summarise(is_defect, proba, proba < 0.5, proba >= 0.5)
     assert list(values) == KEYS
     # TP 2, FN 1, FP 1, TN 3.
     assert values["accuracy"] == 0.7143  # 5/7
@@ -281,14 +283,83 @@ def test_summarise_by_hand():
     assert values["overkill_rate"] == 0.25  # 1/4
     # One image a bin, but for two at 0.05: |0.95-1| + |0.55-1| + |0.25-1| + 0.65 + 0.15 + 2 * 0.05 = 2.15, of 7.
     assert values["ece"] == 0.3071
+    # Squares of 0.05, 0.45, 0.75, 0.65, 0.15, 0.05 and 0.05: 1.2175, of 7.
+    assert values["brier"] == 0.1739
+    assert values["review_rate"] == 0.0
     assert values["n_images"] == 7
+
+
+def test_a_review_does_not_pass_and_does_not_fail():
+    # Defects: fails, review, passes. Good parts: fails, review, review, passes, passes.
+    is_defect = flags("11100000")
+    passes, fails = flags("00100011"), flags("10010000")
+    values = summarise(is_defect, np.array([0.9, 0.5, 0.1, 0.8, 0.6, 0.4, 0.2, 0.1]), passes, fails)
+    assert values["escape_rate"] == 0.3333  # 1/3: the review does not escape
+    assert values["overkill_rate"] == 0.2  # 1/5: a person may still pass the two
+    assert values["review_rate"] == 0.375  # 3/8
+    # Reviews count as called defective: 2 of 3 defects found, 2 of 5 good parts passed.
+    assert values["accuracy"] == 0.5
+    assert values["recall"] == 0.6667
+    assert values["precision"] == 0.4  # 2 of 5 that do not pass
+
+
+@pytest.mark.parametrize(("passes", "fails"), [("0000", "0000"), ("0000", "1100"), ("0011", "0000")])
+def test_who_reviews_everything_lets_nothing_escape_and_scraps_nothing(passes, fails):
+    values = summarise(flags("1100"), np.array([0.9, 0.8, 0.2, 0.1]), flags(passes), flags(fails))
+    assert (values["escape_rate"], values["overkill_rate"]) == (0.0, 0.0)
+    assert values["review_rate"] == 1 - (passes.count("1") + fails.count("1")) / 4
+
+
+@pytest.mark.parametrize(
+    ("is_defect", "proba", "score"),
+    [
+        ("1", [1.0], 0.0),
+        ("1", [0.0], 1.0),
+        ("10", [0.5, 0.5], 0.25),
+        ("101", [0.9, 0.2, 0.6], (0.01 + 0.04 + 0.16) / 3),
+    ],
+)
+def test_brier_score(is_defect, proba, score):
+    assert brier_score(flags(is_defect), np.array(proba)) == pytest.approx(score)
+
+
+def test_brier_score_needs_one_probability_a_part():
+    with pytest.raises(ValueError, match=r"got \(2,\) and \(1,\)"):
+        brier_score(flags("10"), np.array([0.5]))
+
+
+def test_per_thousand_by_hand():
+    # Of 200 parts 20 are defective: 3 of them pass, 2 go to review. Of the 180 good ones 5 fail, 10 go to review.
+    is_defect = np.arange(200) < 20
+    passes = (np.arange(200) < 3) | (np.arange(200) >= 35)
+    reviews = ((np.arange(200) >= 3) & (np.arange(200) < 5)) | ((np.arange(200) >= 20) & (np.arange(200) < 30))
+    values = per_thousand(is_defect, passes, ~passes & ~reviews)
+    assert {name: values[name] for name in ("escapes", "overkill", "reviews")} == {
+        "escapes": 15.0,
+        "overkill": 25.0,
+        "reviews": 60.0,
+    }
+    for name, n_hits in (("escapes", 3), ("overkill", 5), ("reviews", 12)):
+        expected = [round(1000 * bound, 1) for bound in share_interval(n_hits, 200)]
+        assert [values[f"{name}_low"], values[f"{name}_high"]] == expected
+    # Wilson's interval of 3 of 200, written out: 0.0051 to 0.0432.
+    assert (values["escapes_low"], values["escapes_high"]) == (5.1, 43.2)
+    assert len(values) == 9
+
+
+def test_per_thousand_when_nothing_goes_wrong():
+    values = per_thousand(flags("1100"), flags("0011"), flags("1100"))
+    assert [values[name] for name in ("escapes", "overkill", "reviews")] == [0.0, 0.0, 0.0]
+    # Wilson with no hit: z**2 / (n + z**2) = 3.8415 / 7.8415.
+    assert values["escapes_high"] == values["reviews_high"] == 489.9
+    assert json.loads(json.dumps(values)) == values
 
 
 def test_summarise_is_plain_and_rounded():
     random = np.random.default_rng(0)
     is_defect = np.arange(30) % 2 == 0
     proba = random.uniform(size=30)
-    values = summarise(is_defect, proba, proba >= 0.5)
+    values = summarise(is_defect, proba, proba < 0.4, proba >= 0.6)
     assert json.loads(json.dumps(values)) == values
     assert type(values.pop("n_images")) is int
     assert all(type(value) is float and round(value, 4) == value for value in values.values())
@@ -299,7 +370,7 @@ def test_summarise_is_plain_and_rounded():
     [("0000", 0.0, 0.0, 0.0, 1.0, 0.0), ("1111", 0.5, 1.0, 0.6667, 0.0, 1.0), ("1100", 1.0, 1.0, 1.0, 0.0, 0.0)],
 )
 def test_summarise_when_all_or_none_are_rejected(is_rejected, precision, recall, f1, escape, overkill):
-    values = summarise(flags("1100"), np.array([0.9, 0.8, 0.2, 0.1]), flags(is_rejected))
+    values = summarise(flags("1100"), np.array([0.9, 0.8, 0.2, 0.1]), ~flags(is_rejected), flags(is_rejected))
     assert [values[name] for name in ("precision", "recall", "f1")] == [precision, recall, f1]
     assert [values[name] for name in ("escape_rate", "overkill_rate")] == [escape, overkill]
 
@@ -307,4 +378,4 @@ def test_summarise_when_all_or_none_are_rejected(is_rejected, precision, recall,
 @pytest.mark.parametrize("is_defect", ["1111", "0000", "1110", "1000"])
 def test_summarise_needs_two_of_each_class(is_defect):
     with pytest.raises(ValueError, match="needs two parts of each class"):
-        summarise(flags(is_defect), np.array([0.9, 0.8, 0.2, 0.1]), flags("1100"))
+        summarise(flags(is_defect), np.array([0.9, 0.8, 0.2, 0.1]), flags("0011"), flags("1100"))

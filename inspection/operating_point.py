@@ -1,0 +1,230 @@
+"""Where to draw the line: thresholds on the ensemble's probability, chosen on out-of-fold scores, with a guarantee.
+
+Parts below the first threshold pass, parts from the second one on fail, a person looks at those between.
+"""
+
+from dataclasses import dataclass
+from math import ceil, log
+
+import numpy as np
+from scipy.stats import beta
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What each outcome costs, in any one unit.
+
+    Attributes
+    ----------
+    escape : float
+        A defective part that passes.
+    overkill : float
+        A good part that fails.
+    review : float
+        A part that a person looks at.
+    """
+
+    escape: float
+    overkill: float
+    review: float
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """Two thresholds on the ensemble's P(defective), and what is promised of them.
+
+    Attributes
+    ----------
+    pass_below : float in [0, 1]
+        A part passes when its probability is ``<`` this.
+    fail_from : float in [0, 1], or above it when no part fails
+        A part fails when its probability is ``>=`` this; never below ``pass_below``.
+    max_escape_rate : float in (0, 1)
+        The promise: at most this share of all defective parts passes.
+    confidence : float in (0, 1)
+        Probability that the promise holds, over the drawing of the training images.
+    n_defects, n_escapes : int
+        Defects that the promise rests on, and how many of them pass.
+    """
+
+    pass_below: float
+    fail_from: float
+    max_escape_rate: float
+    confidence: float
+    n_defects: int
+    n_escapes: int
+
+
+def rate_bound(n_hits: int, n_parts: int, confidence: float) -> float:
+    """Upper bound of a rate: one-sided, exact for independent parts (Clopper and Pearson 1934).
+
+    Parameters
+    ----------
+    n_hits, n_parts : int
+        ``0 <= n_hits <= n_parts``, at least one part.
+    confidence : float in (0, 1)
+
+    Returns
+    -------
+    float in (0, 1]
+    """
+    if not 0 <= n_hits <= n_parts or n_parts < 1:
+        raise ValueError(f"{n_hits} of {n_parts} parts is no rate")
+    return 1.0 if n_hits == n_parts else float(beta.ppf(confidence, n_hits + 1, n_parts - n_hits))
+
+
+def parts_needed(max_rate: float, confidence: float) -> int:
+    """Return how many parts support a bound on a rate when none of them is a hit: (1 - max_rate)^n <= 1 - confidence.
+
+    Parameters
+    ----------
+    max_rate, confidence : float in (0, 1)
+    """
+    # Rounded: 1 - 0.95 is a little more than 0.05 in floating point.
+    return ceil(round(log(1 - confidence) / log(1 - max_rate), 9))
+
+
+def allowed_hits(n_parts: int, max_rate: float, confidence: float) -> int:
+    """Return the most hits among ``n_parts`` whose bound stays within ``max_rate``; -1 when not even none does."""
+    hits = -1
+    while hits + 1 < n_parts and rate_bound(hits + 1, n_parts, confidence) <= max_rate:
+        hits += 1
+    return hits
+
+
+def pass_threshold(proba: np.ndarray, max_rate: float, confidence: float) -> tuple[float, int] | None:
+    """Return the largest threshold below which few enough defects lie.
+
+    The threshold is an order statistic of the defects' probabilities, so the guarantee does not depend on their
+    distribution (Wilks 1941). It is the threshold that learn-then-test (Angelopoulos et al. 2021) finds when it tests
+    from 0 upwards: escapes only grow with the threshold, so the first failure ends the search.
+
+    Parameters
+    ----------
+    proba : ndarray of float, shape (n_defects,)
+        Out-of-fold P(defective) of independent defective parts.
+    max_rate, confidence : float in (0, 1)
+
+    Returns
+    -------
+    threshold : float
+    n_escapes : int
+        Of these defects, those strictly below it.
+    None
+        When there are too few defects; see `parts_needed`.
+    """
+    hits = allowed_hits(len(proba), max_rate, confidence)
+    if hits < 0:
+        return None
+    threshold = float(np.sort(proba)[hits])
+    return threshold, int(np.sum(proba < threshold))
+
+
+def fail_threshold(proba: np.ndarray, max_rate: float, confidence: float) -> float | None:
+    """Return the smallest threshold that few enough good parts reach; the mirror image of `pass_threshold`.
+
+    Parameters
+    ----------
+    proba : ndarray of float, shape (n_good,)
+    max_rate, confidence : float in (0, 1)
+
+    Returns
+    -------
+    float or None
+        Above the probability of the first good part that must not fail.
+    """
+    hits = allowed_hits(len(proba), max_rate, confidence)
+    return None if hits < 0 else float(np.nextafter(-np.sort(-proba)[hits], np.inf))
+
+
+def cheapest_thresholds(
+    is_defect: np.ndarray, proba: np.ndarray, costs: Costs, highest_pass: float = np.inf
+) -> tuple[float, float]:
+    """Return the two thresholds with the lowest total cost on these parts; the first of equals.
+
+    Parameters
+    ----------
+    is_defect : ndarray of bool, shape (n_parts,)
+    proba : ndarray of float, shape (n_parts,)
+        Out-of-fold P(defective).
+    costs : Costs
+    highest_pass : float
+        No part passes from here on; at least the lowest probability.
+
+    Returns
+    -------
+    pass_below, fail_from : float
+        Equal when reviewing never pays.
+    """
+    # Every way to divide the sorted parts: below the first, between two different ones, above the last.
+    values = np.unique(proba)
+    candidates = np.append(values, np.nextafter(values[-1], np.inf))
+    escapes = np.searchsorted(np.sort(proba[is_defect]), candidates)
+    overkill = np.sum(~is_defect) - np.searchsorted(np.sort(proba[~is_defect]), candidates)
+    below = np.searchsorted(np.sort(proba), candidates)
+    passing = costs.escape * escapes - costs.review * below
+    failing = costs.overkill * overkill - costs.review * (len(proba) - below)
+    passing = np.where(candidates <= highest_pass, passing, np.inf)
+    # Of each upper threshold the best lower one, which is not above it.
+    high = int(np.argmin(np.minimum.accumulate(passing) + failing))
+    low = int(np.argmin(passing[: high + 1]))
+    return float(candidates[low]), float(candidates[high])
+
+
+def choose_operating_point(
+    is_defect: np.ndarray,
+    proba: np.ndarray,
+    groups: np.ndarray,
+    max_escape_rate: float,
+    max_overkill_rate: float,
+    confidence: float,
+    costs: Costs | None,
+) -> OperatingPoint | None:
+    """Choose the thresholds that keep the promise, and the review band between them.
+
+    Photographs of one group are not independent, so each group counts once in the promise: with its lowest
+    probability among the defects, its highest among the good parts.
+
+    Parameters
+    ----------
+    is_defect : ndarray of bool, shape (n_images,)
+    proba : ndarray of float, shape (n_images,)
+        Out-of-fold P(defective) of the ensemble.
+    groups : ndarray of str, shape (n_images,)
+    max_escape_rate : float in (0, 1)
+    max_overkill_rate : float in [0, 1)
+        Share of good parts that may fail without review, used without ``costs``; 0 leaves no review band.
+    confidence : float in (0, 1)
+    costs : Costs or None
+        The band is then the cheapest that keeps the promise.
+
+    Returns
+    -------
+    OperatingPoint or None
+        None when there are too few groups of defects for the promise.
+    """
+    of_defects = _one_per_group(proba[is_defect], groups[is_defect], np.minimum)
+    promised = pass_threshold(of_defects, max_escape_rate, confidence)
+    if promised is None:
+        return None
+    pass_below, n_escapes = promised
+    fail_from = pass_below
+    if costs is not None:
+        pass_below, fail_from = cheapest_thresholds(is_defect, proba, costs, highest_pass=pass_below)
+        n_escapes = int(np.sum(of_defects < pass_below))
+    elif max_overkill_rate:
+        of_good = _one_per_group(proba[~is_defect], groups[~is_defect], np.maximum)
+        limit = fail_threshold(of_good, max_overkill_rate, confidence)
+        # Too few good parts for a bound: none may fail without a look at it.
+        fail_from = float(np.nextafter(1, 2)) if limit is None else limit
+    return OperatingPoint(
+        pass_below, max(pass_below, fail_from), max_escape_rate, confidence, len(of_defects), n_escapes
+    )
+
+
+def _one_per_group(proba: np.ndarray, groups: np.ndarray, of_group: np.ufunc) -> np.ndarray:
+    names, members = np.unique(groups, return_inverse=True)
+    start = -np.inf if of_group is np.maximum else np.inf
+    chosen = np.full(len(names), start)
+    of_group.at(chosen, members, proba)
+    return chosen
