@@ -1,13 +1,13 @@
 """The viewer: upload a photograph of a part, get the ensemble's verdict. `streamlit run streamlit_app.py`.
 
-Widgets only: what is said about a photograph comes from `inspection.inspector`, or in Demo Mode from `inspection.demo`.
+Widgets only: what is said about a photograph comes from `inspection.inspector`, or in Demo Mode from `inspection.demo`,
+and how it is put from `inspection.presentation`.
 File names and model names are other people's words. They reach the page as escaped HTML, never as Markdown, in which
 a file called ``**GOOD**.png`` would shout and one called ``www.example.com.png`` would become a link.
 """
 
 import io
 import os
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from html import escape
@@ -17,14 +17,30 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 from PIL import Image
 
-from inspection.ensemble import ENSEMBLE_FILE
+from inspection.ensemble import ENSEMBLE_FILE, Rules
 from inspection.errors import ImageError, ModelsError
 from inspection.files import sha256_bytes, sha256_file
 from inspection.images import AS_STORED, EXTENSIONS, Decoding, decode
-from inspection.labels import CLASS_NAMES, DEFECTIVE, NON_DEFECTIVE, REVIEW
+from inspection.presentation import (
+    LOOKS,
+    breakable,
+    confidence_words,
+    count_votes,
+    gauge_options,
+    gauge_text,
+    is_unlike,
+    likeness_words,
+    rule_facts,
+    sentence,
+    verdict_card,
+    vote_options,
+    vote_table,
+    weight_words,
+    zone_scale,
+)
 
 if TYPE_CHECKING:
-    from inspection.inspector import Inspector, Verdict, Vote
+    from inspection.inspector import Inspector, Verdict
 
 # Comments, because Streamlit prints a text that stands alone onto the page.
 # Environment variable that names another models folder than the one beside this file:
@@ -33,34 +49,6 @@ MODELS_VARIABLE = "INSPECTION_MODELS"
 DEMO_KEY = "demo"
 # Longest side in pixels of the picture sent to the browser; the models get the whole photograph:
 PREVIEW_SIDE = 900
-
-
-@dataclass(frozen=True)
-class Look:
-    """How a verdict or a vote is shown: by symbol, word and colour, so that none of them is needed alone."""
-
-    symbol: str
-    word: str
-    colour: str
-    on_colour: str
-    tint: str
-
-
-# Blue, vermilion and amber stay apart under every common colour blindness, and in grey by their lightness.
-LOOKS = {
-    CLASS_NAMES[NON_DEFECTIVE]: Look("✓", "NON-DEFECTIVE", "#1f77b4", "#ffffff", "#eaf3fa"),
-    CLASS_NAMES[DEFECTIVE]: Look("✕", "DEFECTIVE", "#d55e00", "#ffffff", "#fdf0e6"),
-    REVIEW: Look("?", "REVIEW", "#f0b400", "#1c2733", "#fff8e1"),
-}
-VOTING_WORDS = {
-    "hard": "majority of the models (hard)",
-    "soft": "mean probability (soft)",
-    "weighted": "weighted majority (weighted)",
-}
-FONT = "Source Sans, sans-serif"
-INK = "#1c2733"
-SMALL_TEXT = {"fill": "#52606d", "fontSize": 13, "fontFamily": FONT}
-LARGE_TEXT = {"color": INK, "fontSize": 15, "fontWeight": 700, "fontFamily": FONT}
 CHART_HEIGHT = 150
 ICON = (
     '<svg viewBox="0 0 32 32"><rect width="32" height="32" rx="7" fill="#1a5a8a"/><circle cx="14" cy="14" r="7"'
@@ -79,8 +67,7 @@ class Judge:
     inspect : callable
         ``inspect(data, name)`` returns a Verdict.
     voters : tuple of str
-    voting : str
-    threshold : float
+    rules : Rules
     trained_on : dict
         Empty in Demo Mode.
     decoding : Decoding
@@ -90,8 +77,7 @@ class Judge:
     key: str
     inspect: Callable[[bytes, str], "Verdict"]
     voters: tuple[str, ...]
-    voting: str
-    threshold: float
+    rules: Rules
     trained_on: dict
     decoding: Decoding = AS_STORED
 
@@ -138,15 +124,8 @@ def find_models(folder: Path) -> tuple[Judge | None, str]:
     except OSError as problem:
         # A running pipeline deletes its outputs first, and may do so between two lines of this viewer.
         return None, f"The models are changing at this moment ({problem.strerror}); check again when `dvc repro` ends."
-    judge = Judge(
-        fingerprint,
-        inspector.inspect,
-        inspector.voters,
-        inspector.voting,
-        inspector.threshold,
-        inspector.trained_on,
-        inspector.decoding,
-    )
+    voters, rules = inspector.voters, inspector.rules
+    judge = Judge(fingerprint, inspector.inspect, voters, rules, inspector.trained_on, inspector.decoding)
     return judge, ""
 
 
@@ -171,7 +150,7 @@ def demo_judge() -> Judge:
     """Return the judge that makes its verdicts up."""
     from inspection import demo
 
-    return Judge(DEMO_KEY, demo.simulate, demo.VOTERS, demo.VOTING, demo.THRESHOLD, {})
+    return Judge(DEMO_KEY, demo.simulate, demo.VOTERS, demo.RULES, {})
 
 
 # Sidebar and notices
@@ -196,10 +175,7 @@ def describe(judge: Judge | None) -> None:
         st.html("<h2>Ensemble</h2><p>None is loaded.</p>")
         return
     voters = "".join(f"<li>{breakable(voter)}</li>" for voter in judge.voters)
-    facts = {
-        "Voting rule": VOTING_WORDS.get(judge.voting, judge.voting),
-        "Threshold": f"defective at {judge.threshold:g} or more",
-    }
+    facts = rule_facts(judge.rules)
     if judge.trained_on:
         facts["Trained on"] = f"{judge.trained_on['n_images']:,} photographs of {judge.trained_on['source']}"
         facts["Fingerprint of the data"] = judge.trained_on["manifest_sha256"][:12]
@@ -293,29 +269,29 @@ def show_inspection(judge: Judge, name: str, picture: Picture, verdict: "Verdict
     with left, st.container(key="photograph"):
         st.image(picture.preview, alt=f"Photograph {name}", width="stretch")
         st.html(f"""<p class="file"><bdi>{escape(name)}</bdi><br>{picture.width:,} × {picture.height:,} pixels</p>""")
+        if verdict is not None and not verdict.simulated and not is_unlike(verdict):
+            st.html(f'<p class="likeness">{likeness_words(verdict)}</p>')
     with right:
         if verdict is None:
             st.html('<p class="waiting">Not analyzed yet. Press “Analyze Image”.</p>')
             return
-        show_verdict(verdict)
+        st.html(verdict_card(verdict))
+        show_zones(verdict, judge.rules)
         with st.container(horizontal=True, gap="small"):
             show_confidence(verdict)
             show_vote_distribution(verdict)
-        st.html(f'<p class="note">{confidence_words(judge.voting, verdict.verdict)}</p>')
+        st.html(f'<p class="note">{confidence_words(verdict, judge.rules)}</p>')
     with st.container(border=True):
-        st.html("<h3>Votes and confidence of each model</h3>" + vote_table(verdict.votes))
+        st.html("<h3>Votes and confidence of each model</h3>" + vote_table(verdict.votes, judge.rules.threshold))
+        if judge.rules.voting == "weighted":
+            st.html(f'<p class="note">{weight_words(verdict, judge.rules)}</p>')
 
 
-def show_verdict(verdict: "Verdict") -> None:
-    """Show the verdict, large, with its reason."""
-    look = LOOKS[verdict.verdict]
-    simulated = '<span class="simulated">SIMULATED</span>' if verdict.simulated else ""
-    st.html(
-        f"""<section class="verdict" role="status" style="border-color: {look.colour}; background: {look.tint}">
-        <p class="word" style="background: {look.colour}; color: {look.on_colour}">{simulated}
-        <span aria-hidden="true">{look.symbol}</span> {look.word}</p>
-        <p class="reason">{escape(verdict.reason)}</p></section>"""
-    )
+def show_zones(verdict: "Verdict", rules: Rules) -> None:
+    """Show where the probability of a defect lies between the thresholds, if there are any."""
+    if rules.operating_point is not None:
+        with st.container(border=True, key="zones"):
+            st.html("<h3>Probability of a defect</h3>" + zone_scale(verdict, rules.operating_point))
 
 
 def show_confidence(verdict: "Verdict") -> None:
@@ -327,14 +303,14 @@ def show_confidence(verdict: "Verdict") -> None:
             height=CHART_HEIGHT,
             renderer="svg",
             theme=None,
-            alt=f"Gauge from 0 to 100%: the overall confidence is {percent(verdict.confidence)}.",
+            alt=f"Gauge from 0 to 100%: the overall confidence is {gauge_text(verdict.confidence)}.",
             key="confidence_gauge",
         )
 
 
 def show_vote_distribution(verdict: "Verdict") -> None:
     """Show how many models voted for each class."""
-    counts = {name: sum(vote.label == name for vote in verdict.votes) for name in CLASS_NAMES}
+    counts = count_votes(verdict.votes)
     with st.container(border=True, key="votes"):
         st.html("<h3>Vote distribution</h3>")
         st.echarts_chart(
@@ -345,121 +321,6 @@ def show_vote_distribution(verdict: "Verdict") -> None:
             alt="Votes: " + ", ".join(f"{count} {LOOKS[name].word.lower()}" for name, count in counts.items()) + ".",
             key="vote_chart",
         )
-
-
-# Text, charts and tables from plain values
-
-
-def sentence(message: str) -> str:
-    """Return an error message as HTML, commands in it as code."""
-    return re.sub("`([^`]+)`", r"<code>\1</code>", escape(message))
-
-
-def percent(probability: float) -> str:
-    """Return a probability as text that never claims certainty by rounding."""
-    if 0.9995 <= probability < 1:
-        return ">99.9%"
-    if 0 < probability < 0.0005:
-        return "<0.1%"
-    return f"{probability:.1%}"
-
-
-def confidence_words(voting: str, verdict: str) -> str:
-    """Say what the overall confidence is; see `inspection.ensemble.Decisions`."""
-    mean = "mean probability, weighted like the votes," if voting == "weighted" else "mean probability"
-    if verdict == REVIEW:
-        return (
-            f"Overall confidence: the {mean} that the models give to the likelier class, although the votes are tied."
-        )
-    words = f"Overall confidence: the {mean} that the models give to this verdict."
-    if voting == "soft":
-        return words
-    return words + " Below 50%, the outvoted models are surer than the others."
-
-
-def breakable(name: str) -> str:
-    """Return a name as HTML that may break after an underscore."""
-    return escape(name).replace("_", "_<wbr>")
-
-
-def gauge_options(confidence: float, colour: str) -> dict:
-    """Return the ECharts options of a half-circle gauge."""
-    band, radius, centre = 22, 100, 112
-    ends = [
-        {"type": "text", "x": side * (radius - band / 2), "style": {"text": text, "textAlign": "center"} | SMALL_TEXT}
-        for side, text in ((-1, "0%"), (1, "100%"))
-    ]
-    return {
-        "animation": False,
-        "graphic": [{"type": "group", "left": "center", "top": centre + 8, "children": ends}],
-        "series": [
-            {
-                "type": "gauge",
-                "startAngle": 180,
-                "endAngle": 0,
-                "center": ["50%", centre],
-                "radius": radius,
-                "progress": {"show": True, "width": band, "itemStyle": {"color": colour}},
-                "axisLine": {"lineStyle": {"width": band, "color": [[1, "#dfe5ea"]]}},
-                "axisTick": {"show": False},
-                "axisLabel": {"show": False},
-                "splitLine": {"show": False},
-                "pointer": {"show": False},
-                "detail": LARGE_TEXT | {"formatter": percent(confidence), "fontSize": 34, "offsetCenter": [0, -18]},
-                "data": [{"value": 100 * confidence}],
-            }
-        ],
-    }
-
-
-def vote_options(counts: dict[str, int]) -> dict:
-    """Return the ECharts options of one bar per class."""
-    n_votes = sum(counts.values())
-    bars = [
-        {"value": count, "itemStyle": {"color": LOOKS[name].colour, "borderRadius": [3, 3, 0, 0]}}
-        for name, count in counts.items()
-    ]
-    return {
-        "animation": False,
-        "textStyle": {"fontFamily": FONT},
-        "grid": {"left": 0, "right": 0, "top": 24, "bottom": 42},
-        "xAxis": {
-            "type": "category",
-            "data": [f"{LOOKS[name].symbol}\n{LOOKS[name].word.capitalize()}" for name in counts],
-            "axisTick": {"show": False},
-            "axisLine": {"lineStyle": {"color": "#b6c0ca"}},
-            "axisLabel": {"fontSize": 14, "lineHeight": 18, "color": INK, "interval": 0},
-        },
-        "yAxis": {"type": "value", "min": 0, "max": n_votes, "show": False},
-        "series": [
-            {
-                "type": "bar",
-                "barWidth": "56%",
-                "data": bars,
-                "label": LARGE_TEXT | {"show": True, "position": "top", "formatter": f"{{c}} of {n_votes}"},
-            }
-        ],
-    }
-
-
-def vote_table(votes: tuple["Vote", ...]) -> str:
-    """Return the HTML table of the votes, with a bar for each confidence."""
-    rows = "".join(vote_row(vote) for vote in votes)
-    return f"""<div class="wide"><table class="votes"><thead><tr><th scope="col">Model</th><th scope="col">Vote</th>
-        <th scope="col" colspan="2">Confidence</th><th scope="col" class="number">Defect probability</th></tr></thead>
-        <tbody>{rows}</tbody></table></div>"""
-
-
-def vote_row(vote: "Vote") -> str:
-    """Return one row of `vote_table`."""
-    look = LOOKS[vote.label]
-    bar = f'<div class="bar"><div style="width: {vote.confidence:.1%}; background: {look.colour}"></div></div>'
-    return (
-        f'<tr><th scope="row">{breakable(vote.voter)}</th>'
-        f'<td class="vote"><b style="color: {look.colour}">{look.symbol}</b> {look.word.capitalize()}</td>'
-        f'<td class="bars">{bar}</td><td class="number">{percent(vote.confidence)}</td>'
-        f'<td class="number">{percent(vote.defect_proba)}</td></tr>'
-    )
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from inspection.combination import mean_log_odds
+from inspection.ensemble import Rules
 from inspection.files import sha256_bytes
 from inspection.images import decode
 from inspection.inspector import Verdict, make_verdicts
@@ -16,8 +18,7 @@ VOTERS = (
     "efficientnet_lite2_xgboost",
 )
 """Named like the voters of the default parameters; none of them is run."""
-VOTING = "hard"
-THRESHOLD = 0.5
+RULES = Rules("hard", 0.5, (1.0,) * len(VOTERS), mean_log_odds(len(VOTERS)))
 
 
 def simulate(data: bytes, name: str = "image") -> Verdict:
@@ -42,8 +43,7 @@ def simulate(data: bytes, name: str = "image") -> Verdict:
     decode(data, name)
     sha256 = sha256_bytes(data)
     proba = _invent_proba(sha256)
-    weights = [1.0] * len(VOTERS)
-    return make_verdicts(VOTERS, proba, [name], [sha256], VOTING, THRESHOLD, weights, simulated=True)[0]
+    return make_verdicts(VOTERS, proba, [name], [sha256], RULES, np.zeros(1), simulated=True)[0]
 
 
 def _invent_proba(sha256: str) -> np.ndarray:

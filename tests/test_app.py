@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageStat
+from PIL import Image, ImageOps, ImageStat
 from streamlit.testing.v1 import AppTest
 
 import streamlit_app
@@ -19,12 +19,15 @@ from inspection import demo, files
 from inspection.errors import ModelsError
 from inspection.images import AS_STORED, Decoding
 from inspection.inspector import Inspector, Verdict
+from inspection.presentation import likeness_words
+from inspection.wording import percent
 from tests.parts import draw_part, encode, save_twelve_bits
 
 ROOT = Path(__file__).parent.parent
 APP = ROOT / "streamlit_app.py"
 SECONDS = 120
 WORDS = {"defective": "DEFECTIVE", "non_defective": "NON-DEFECTIVE", "review": "REVIEW"}
+OUTCOMES = {"defective": "FAIL", "non_defective": "PASS", "review": "REVIEW"}
 SYMBOLS = {"defective": "✕", "non_defective": "✓", "review": "?"}
 PART = encode(draw_part(1, is_defective=True))
 
@@ -72,6 +75,11 @@ def text_of(html: str) -> str:
     return " ".join(unescape(re.sub("<[^>]+>", " ", html)).split())
 
 
+def notes(app: AppTest) -> str:
+    """Return the small print of page and sidebar."""
+    return text_of(" ".join(html_of(app, "note")))
+
+
 def shown_verdict(app: AppTest) -> str | None:
     """Return the word of the verdict on the page, with its symbol; None where there is none."""
     blocks = html_of(app, "verdict")
@@ -104,17 +112,50 @@ def picture_url(app: AppTest) -> str:
 def assert_shows(app: AppTest, verdict: Verdict) -> None:
     """Check verdict, reason, gauge, vote chart and table against what the Inspector said."""
     assert shown_verdict(app) == f"{SYMBOLS[verdict.verdict]} {WORDS[verdict.verdict]}"
-    assert verdict.reason in text_of(html_of(app, "verdict")[0])
+    card = text_of(html_of(app, "verdict")[0])
+    assert OUTCOMES[verdict.verdict] in card
+    assert card.endswith(verdict.reason)
+    assert ("Unlike the training images" in card) == (verdict.unlikeness > 1)
+    assert [text_of(line) for line in html_of(app, "likeness")] == [likeness_words(verdict)] * (verdict.unlikeness <= 1)
     gauge, gauge_text = charts(app)["gauge"]
     assert gauge["series"][0]["data"][0]["value"] == pytest.approx(100 * verdict.confidence, abs=1e-3)
-    assert f"{verdict.confidence:.1%}" in gauge_text
+    assert f"the overall confidence is {percent(verdict.confidence)}." in gauge_text
     counts = [sum(vote.label == label for vote in verdict.votes) for label in ("non_defective", "defective")]
     bars, bars_text = charts(app)["bar"]
     assert [bar["value"] for bar in bars["series"][0]["data"]] == counts
     assert bars_text == f"Votes: {counts[0]} non-defective, {counts[1]} defective."
     for cells, vote in zip(shown_votes(app), verdict.votes, strict=True):
-        percents = [streamlit_app.percent(vote.confidence), streamlit_app.percent(vote.defect_proba)]
+        percents = [percent(vote.confidence), percent(vote.defect_proba)]
         assert cells == [vote.voter, f"{SYMBOLS[vote.label]} {WORDS[vote.label].capitalize()}", "", *percents]
+
+
+def read_description(models: Path) -> dict:
+    return json.loads((models / "ensemble.json").read_text())
+
+
+def describe_anew(models: Path, **changes) -> Inspector:
+    """Change entries of ensemble.json, and return the Inspector that it makes."""
+    (models / "ensemble.json").write_text(json.dumps(read_description(models) | changes))
+    return Inspector(models)
+
+
+def point(pass_below: float, fail_from: float) -> dict:
+    """Return an operating point as ensemble.json holds it."""
+    promise = {"max_escape_rate": 0.05, "confidence": 0.95, "n_defects": 148, "n_escapes": 3}
+    return {"pass_below": pass_below, "fail_from": fail_from} | promise
+
+
+def sidebar_text(app: AppTest) -> str:
+    return text_of(app.sidebar.get("html")[0].value).replace("_ ", "_")
+
+
+def shown_scale(app: AppTest) -> tuple[str, str, float] | None:
+    """Return text equivalent and visible text of the scale of the probability, and where its mark is, in percent."""
+    scales = [block.value for block in app.get("html") if 'class="scale"' in block.value]
+    if not scales:
+        return None
+    alt = unescape(re.search('role="img" aria-label="(.*?)"', scales[0])[1])
+    return alt, text_of(scales[0]), float(re.search(r'<i style="left: ([\d.]+)%"', scales[0])[1])
 
 
 def part_called(inspector: Inspector, verdict: str) -> bytes:
@@ -234,8 +275,10 @@ def test_demo_mode_shows_a_banner_and_the_same_simulated_verdict_every_time(open
     expected = demo.simulate(PART)
     assert seen[0] == seen[1]
     assert seen[0][0] == f"SIMULATED {SYMBOLS[expected.verdict]} {WORDS[expected.verdict]}"
+    assert not html_of(app, "likeness"), "no distance is measured, so none is claimed"
+    assert "the simulated probability" in notes(app)
     assert [row[0] for row in seen[0][1]] == [vote.voter for vote in expected.votes]
-    assert [row[-1] for row in seen[0][1]] == [streamlit_app.percent(vote.defect_proba) for vote in expected.votes]
+    assert [row[-1] for row in seen[0][1]] == [percent(vote.defect_proba) for vote in expected.votes]
 
 
 def test_switching_demo_mode_off_takes_its_verdict_away(open_viewer, tmp_path):
@@ -296,25 +339,149 @@ def test_the_page_shows_what_the_inspector_says(open_viewer, models_folder, insp
 
 
 def test_a_tie_is_shown_as_review(open_viewer, own_models, inspector, defective_part):
-    description = json.loads((own_models / "ensemble.json").read_text())
     proba = sorted(vote.defect_proba for vote in inspector.inspect(defective_part).votes)
     assert len(proba) == 4
-    description["threshold"] = (proba[1] + proba[2]) / 2
-    (own_models / "ensemble.json").write_text(json.dumps(description))
+    tied = describe_anew(own_models, threshold=(proba[1] + proba[2]) / 2)
     app = open_viewer(own_models)
     analyze(app, defective_part)
     assert shown_verdict(app) == "? REVIEW"
-    assert "tied, 2 to 2" in text_of(html_of(app, "verdict")[0])
-    assert_shows(app, Inspector(own_models).inspect(defective_part))
+    assert "tied: 2 of 4 models say defective, 2 non-defective." in text_of(html_of(app, "verdict")[0])
+    assert_shows(app, tied.inspect(defective_part))
+
+
+def test_a_majority_that_the_probability_contradicts_is_shown_as_review(open_viewer, own_models, defective_part):
+    doubtful = describe_anew(own_models, intercept=-50.0).inspect(defective_part)
+    assert doubtful.cause == "disagreement"
+    app = open_viewer(own_models)
+    analyze(app, defective_part)
+    assert_shows(app, doubtful)
+    assert "but the vote contradicts it" in text_of(html_of(app, "verdict")[0])
+    assert "to the likelier class, non-defective." in notes(app)
+
+
+def test_without_an_operating_point_there_is_no_scale_and_no_promise(open_viewer, models_folder, inspector, good_part):
+    assert inspector.rules.operating_point is None
+    app = open_viewer(models_folder)
+    analyze(app, good_part)
+    assert shown_scale(app) is None
+    assert "Promise none: the vote decides" in sidebar_text(app)
+
+
+def test_a_photograph_unlike_the_training_images_is_shown_as_such(open_viewer, models_folder, inspector):
+    framed = encode(ImageOps.expand(draw_part(500, is_defective=False), 20, "white"))
+    expected = inspector.inspect(framed)
+    assert expected.cause == "unlike"
+    app = open_viewer(models_folder)
+    analyze(app, framed)
+    assert_shows(app, expected)
+    assert shown_verdict(app) == "? REVIEW"
+    card = text_of(html_of(app, "verdict")[0])
+    assert f"Unlike the training images: distance {expected.unlikeness:.2f} of the allowed 1.00." in card
+    assert "means little" in notes(app)
+
+
+# With an operating point: thresholds as functions of the probability P of the part, so that it lies on their edges.
+@pytest.mark.parametrize(
+    ("part", "thresholds", "cause", "verdict", "words"),
+    [
+        ("defective", lambda p: (p / 4, p), "threshold", "defective", "reaches"),
+        ("defective", lambda p: (p, 1), "band", "review", "too high to pass"),
+        ("defective", lambda p: (p, p), "threshold", "defective", "reaches"),
+        ("defective", lambda p: (np.nextafter(p, 1), 1), "disagreement", "review", "the vote contradicts it"),
+        ("good", lambda p: (np.nextafter(p, 1), 1), "threshold", "non_defective", "the part passes"),
+        ("good", lambda p: (p / 4, np.nextafter(p, 1)), "band", "review", "too low to fail"),
+        ("good", lambda p: (p / 4, p / 2), "threshold", "defective", "fails all the same"),
+        ("good", lambda p: (p / 4, np.nextafter(1, 2)), "band", "review", "too high to pass"),
+    ],
+)
+def test_with_an_operating_point_every_cause_is_shown(
+    open_viewer, own_models, inspector, defective_part, good_part, part, thresholds, cause, verdict, words
+):
+    data = {"defective": defective_part, "good": good_part}[part]
+    proba = inspector.inspect(data).defect_proba
+    expected = describe_anew(own_models, operating_point=point(*map(float, thresholds(proba)))).inspect(data)
+    assert (expected.cause, expected.verdict, expected.defect_proba) == (cause, verdict, proba)
+    app = open_viewer(own_models)
+    analyze(app, data)
+    assert_shows(app, expected)
+    assert words in text_of(html_of(app, "verdict")[0])
+    alt, shown, mark = shown_scale(app)
+    assert mark == pytest.approx(100 * proba, abs=1e-3)
+    assert re.search(r"This part: [\d.]+%", shown)
+    for outcome in ("PASS below", "FAIL"):
+        assert outcome in shown
+        assert outcome.lower() in alt
+    below_half = "It is below 50%" in notes(app)
+    assert below_half == (verdict != "review" and expected.confidence < 0.5)
+
+
+def test_with_an_operating_point_a_tie_is_reviewed_and_the_scale_says_why(
+    open_viewer, own_models, inspector, defective_part
+):
+    said = inspector.inspect(defective_part)
+    proba = sorted(vote.defect_proba for vote in said.votes)
+    limits = point(said.defect_proba / 4, said.defect_proba / 2)
+    tied = describe_anew(own_models, operating_point=limits, threshold=(proba[1] + proba[2]) / 2)
+    app = open_viewer(own_models)
+    analyze(app, defective_part)
+    assert_shows(app, tied.inspect(defective_part))
+    assert shown_verdict(app) == "? REVIEW"
+    assert "do not decide here, since the votes are tied" in shown_scale(app)[1]
+
+
+def test_the_promise_and_the_thresholds_are_in_the_sidebar(open_viewer, own_models):
+    describe_anew(own_models, operating_point=point(0.12, 0.62))
+    app = open_viewer(own_models)
+    for fact in (
+        "Promise at most 5% of the defects pass, with confidence 95%; rests on 148 defects, 3 of which pass",
+        "parts pass below 12.0%, fail from 62.0%",
+        "Threshold of a vote defective at 0.5 or more",
+        "majority of the models (hard); a part passes only when the vote agrees",
+    ):
+        assert fact in sidebar_text(app)
+
+
+def test_weighted_votes_say_how_much_they_weigh(open_viewer, own_models, inspector, good_part):
+    said = inspector.inspect(good_part)
+    voters = read_description(own_models)["voters"]
+    for voter, vote in zip(voters, said.votes, strict=True):
+        voter["weight"] = 1.0 if vote.label == "non_defective" else 0.0
+    weighted = describe_anew(own_models, voting="weighted", voters=voters).inspect(good_part)
+    app = open_viewer(own_models)
+    analyze(app, good_part)
+    assert_shows(app, weighted)
+    assert "those for defective weigh 0.0% of all" in notes(app)
+
+
+@pytest.mark.parametrize("limits", [None, point(0.001, 0.002)])
+def test_a_single_model_that_outweighs_the_others_wins_with_a_reason(open_viewer, own_models, inspector, limits):
+    part = encode(draw_part(500, is_defective=True))
+    said = inspector.inspect(part)
+    voters = read_description(own_models)["voters"]
+    surest = max(range(len(voters)), key=lambda place: said.votes[place].defect_proba)
+    for place, voter in enumerate(voters):
+        voter["weight"] = 3.5 if place == surest else 1.0
+    # A threshold that this model alone reaches.
+    second, first = sorted(vote.defect_proba for vote in said.votes)[-2:]
+    weighted = describe_anew(
+        own_models, voting="weighted", voters=voters, threshold=(first + second) / 2, operating_point=limits,
+        intercept=50.0,
+    ).inspect(part)  # fmt: skip
+    assert weighted.verdict == "defective"
+    app = open_viewer(own_models)
+    analyze(app, part)
+    assert shown_verdict(app) == "✕ DEFECTIVE"
+    card = text_of(html_of(app, "verdict")[0])
+    assert "1 of 4 models say defective, 3 non-defective (weighted by how often each model was right)." in card
+    assert "those for defective weigh 53.8% of all" in notes(app)
 
 
 def test_the_sidebar_says_which_ensemble_is_loaded(open_viewer, models_folder, inspector):
     app = open_viewer(models_folder)
-    sidebar = text_of(app.sidebar.get("html")[0].value).replace("_ ", "_")
     fingerprint = files.sha256_file(models_folder / "ensemble.json")
     facts = [*inspector.voters, "4 models vote", "(hard)", "defective at 0.5 or more", "48 photographs of data/raw"]
     for fact in [*facts, inspector.trained_on["manifest_sha256"][:12], fingerprint[:12]]:
-        assert fact in sidebar
+        assert fact in sidebar_text(app)
 
 
 @pytest.mark.parametrize("extension", ["png", "jpg", "jpeg", "bmp", "tif", "tiff", "webp"])
@@ -433,13 +600,12 @@ def test_new_models_are_loaded_and_inherit_no_verdict(open_viewer, own_models, d
     app = open_viewer(own_models)
     analyze(app, defective_part)
     assert shown_verdict(app)
-    description = json.loads((own_models / "ensemble.json").read_text())
-    (own_models / "ensemble.json").write_text(json.dumps(description | {"voting": "soft"}))
+    soft = describe_anew(own_models, voting="soft")
     app.run()
-    assert "(soft)" in text_of(app.sidebar.get("html")[0].value)
+    assert "(soft)" in sidebar_text(app)
     assert shown_verdict(app) is None
     press(app, "Analyze Image")
-    assert_shows(app, Inspector(own_models).inspect(defective_part))
+    assert_shows(app, soft.inspect(defective_part))
 
 
 @pytest.mark.parametrize("data", [PART, PART[:500]])
@@ -481,21 +647,6 @@ print("loaded:", sorted({{"torch", "torchvision", "timm"}} & set(sys.modules)))
     environment = {"INSPECTION_MODELS": str(models_folder), "PYTHONPATH": str(ROOT), "PATH": ""}
     run = subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True)
     assert run.stdout.splitlines()[-2:] == ["shown: 1", "loaded: []"], run.stderr
-
-
-@pytest.mark.parametrize(
-    ("probability", "text"),
-    [(0, "0.0%"), (0.0004, "<0.1%"), (0.001, "0.1%"), (0.5, "50.0%"), (0.9994, "99.9%"), (0.9996, ">99.9%")],
-)
-def test_percentages_never_round_to_certainty(probability, text):
-    assert streamlit_app.percent(probability) == text
-
-
-def test_the_meaning_of_the_confidence_follows_rule_and_verdict():
-    assert "Below 50%" in streamlit_app.confidence_words("hard", "defective")
-    assert "Below 50%" not in streamlit_app.confidence_words("soft", "defective")
-    assert "weighted" in streamlit_app.confidence_words("weighted", "non_defective")
-    assert "tied" in streamlit_app.confidence_words("hard", "review")
 
 
 def test_the_configuration_keeps_the_viewer_on_this_machine():

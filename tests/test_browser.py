@@ -1,5 +1,6 @@
 """One run of the viewer in a real browser: what an inspector does, and that nothing leaves the machine."""
 
+import json
 import re
 
 import pytest
@@ -19,12 +20,24 @@ def photographs(tmp_path):
     return part, damaged
 
 
-def test_an_inspector_gets_a_verdict_in_a_browser_and_nothing_leaves_the_machine(models_folder, tmp_path, photographs):
+@pytest.fixture
+def models_with_thresholds(own_models):
+    """Return a models folder whose ensemble decides by an operating point."""
+    description = json.loads((own_models / "ensemble.json").read_text())
+    promise = {"max_escape_rate": 0.05, "confidence": 0.95, "n_defects": 148, "n_escapes": 3}
+    description["operating_point"] = {"pass_below": 0.12, "fail_from": 0.62} | promise
+    (own_models / "ensemble.json").write_text(json.dumps(description))
+    return own_models
+
+
+def test_an_inspector_gets_a_verdict_in_a_browser_and_nothing_leaves_the_machine(
+    models_with_thresholds, tmp_path, photographs
+):
     if CHROMIUM is None:
         pytest.skip("no Chromium on the PATH; on Debian: apt-get install chromium")
     pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     part, damaged = photographs
-    with viewer(models_folder, tmp_path / "viewer.log") as address, browser_page() as page:
+    with viewer(models_with_thresholds, tmp_path / "viewer.log") as address, browser_page() as page:
         contacted = watch_requests(page)
         page.goto(address)
         upload(page, part)
@@ -33,6 +46,7 @@ def test_an_inspector_gets_a_verdict_in_a_browser_and_nothing_leaves_the_machine
         verdict = page.locator(".verdict .word")
         verdict.wait_for()
         assert re.search("DEFECTIVE|REVIEW", verdict.inner_text())
+        check_scale(page)
         check_charts(page)
         check_demo_banner(page)
         upload(page, damaged)
@@ -49,6 +63,19 @@ def watch_requests(page) -> list[str]:
     page.on("request", lambda request: request.url.startswith(inline) or contacted.append(request.url))
     page.on("websocket", lambda socket: contacted.append(socket.url))
     return contacted
+
+
+def check_scale(page) -> None:
+    """Check that the zones fill the scale and that the mark stands where the numbers say."""
+    scale = page.get_by_label(re.compile("^Scale of the probability of a defect from 0 to 100%"))
+    probability = float(re.search(r"This part: [<>]?([\d.]+)%", scale.inner_text())[1])
+    bar = scale.locator(".zones").bounding_box()
+    mark = scale.locator(".zones i").bounding_box()
+    middle = mark["x"] + mark["width"] / 2
+    assert middle == pytest.approx(bar["x"] + bar["width"] * probability / 100, abs=2)
+    zones = [zone.bounding_box() for zone in scale.locator(".zones span").all()]
+    assert [zone["width"] / bar["width"] for zone in zones] == pytest.approx([0.12, 0.5, 0.38], abs=0.01)
+    assert all(zone["height"] > 20 for zone in zones)
 
 
 def check_charts(page) -> None:

@@ -6,7 +6,9 @@ import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from inspection.__main__ import main
 from tests.conftest import ROOT
@@ -39,6 +41,17 @@ def test_an_unreadable_file_is_not_inspected_and_changes_the_exit_code(parts, mo
     assert [record["verdict"] for record in records] == ["defective", "non_defective", "not inspected"]
     assert "part_3.png: not a PNG" in records[2]["reason"]
     assert len(records[0]["votes"]) == 4
+    assert [record["cause"] for record in records[:2]] == ["vote", "vote"]
+    assert all(0 < record["unlikeness"] <= 1 and not record["simulated"] for record in records[:2])
+
+
+def test_a_photograph_of_something_else_is_sent_to_review(parts, models_folder, capsys):
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64), dtype=np.uint8)
+    (parts / "part_0.png").write_bytes(encode(Image.fromarray(noise)))
+    assert main(["predict", str(parts), "--models", str(models_folder)]) == 0, "inspected, and not passed"
+    line = capsys.readouterr().out.splitlines()[0]
+    assert line.startswith("review ")
+    assert "part_0.png: This photograph is unlike those the models were trained on" in line
 
 
 @pytest.mark.parametrize(

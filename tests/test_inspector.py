@@ -2,20 +2,28 @@
 
 import json
 import pickle
+import re
 import subprocess
 import sys
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
+from inspection.combination import mean_log_odds
+from inspection.ensemble import Cause, Rules
 from inspection.errors import ImageError, ModelsError
 from inspection.features import read_features
+from inspection.files import sha256_file
 from inspection.images import AS_STORED, Decoding, decode_file, resize
-from inspection.inspector import Inspector, Vote, explain
-from inspection.manifest import TEST, TRAIN, read_manifest
+from inspection.inspector import Inspector, Verdict, Vote, explain, make_verdicts
+from inspection.labels import TEST, TRAIN
+from inspection.manifest import read_manifest
 from inspection.onnx_models import OnnxModel
+from inspection.operating_point import OperatingPoint
 from tests.conftest import BACKBONE, CLASSIFIERS, ROOT
 from tests.parts import draw_part, encode, save_twelve_bits
 
@@ -38,10 +46,13 @@ def test_every_voter_says_of_the_raw_file_what_the_pipeline_recorded(tiny_projec
     for row in predictions.to_dict("records"):
         verdict = inspector.inspect((tiny_project / row["path"]).read_bytes(), row["path"])
         assert verdict.verdict == row["verdict"]
+        assert verdict.cause == row["cause"]
         assert verdict.confidence == pytest.approx(row["confidence"], abs=1e-5)
+        assert verdict.defect_proba == pytest.approx(row["defect_proba"], abs=1e-5)
+        assert verdict.unlikeness == pytest.approx(row["unlikeness"], abs=1e-4)
         for vote in verdict.votes:
             assert vote.defect_proba == pytest.approx(row[vote.voter], abs=1e-5)
-            assert (vote.label == "defective") == (row[vote.voter] >= inspector.threshold)
+            assert (vote.label == "defective") == (row[vote.voter] >= inspector.rules.threshold)
 
 
 def test_training_features_are_what_the_backbone_gives_for_the_raw_file(tiny_project, models_folder):
@@ -57,10 +68,12 @@ def test_training_features_are_what_the_backbone_gives_for_the_raw_file(tiny_pro
 
 def test_a_batch_of_one_equals_a_batch_of_many(inspector):
     images = [np.asarray(draw_part(seed, seed % 2 == 1).convert("RGB")) for seed in range(20)]
-    together = inspector.defect_proba(images)
-    one_by_one = np.concatenate([inspector.defect_proba([image]) for image in images])
-    np.testing.assert_allclose(together, one_by_one, atol=1e-6)
-    assert inspector.defect_proba([]).shape == (0, len(VOTERS))
+    together, alone = inspector.measure(images), [inspector.measure([image]) for image in images]
+    np.testing.assert_allclose(together.proba, np.concatenate([one.proba for one in alone]), atol=1e-6)
+    np.testing.assert_allclose(together.features, np.concatenate([one.features for one in alone]), atol=1e-5)
+    nothing = inspector.measure([])
+    assert nothing.proba.shape == (0, len(VOTERS))
+    assert nothing.features.shape == (0, together.features.shape[1])
 
 
 def test_images_of_other_sizes_and_modes_are_judged(inspector):
@@ -90,12 +103,17 @@ def test_a_fresh_process_gives_the_same_verdict_without_torch(models_folder, ins
     assert json.loads(done.stdout) == [expected]
 
 
+def read_description(models):
+    return json.loads((models / "ensemble.json").read_text(encoding="utf-8"))
+
+
+def write_description(models, description):
+    (models / "ensemble.json").write_text(json.dumps(description), encoding="utf-8")
+
+
 def change_description(models, **changes):
-    """Write other entries into ensemble.json, or take those out that are None."""
-    path = models / "ensemble.json"
-    description = json.loads(path.read_text(encoding="utf-8")) | changes
-    description = {key: value for key, value in description.items() if value is not None}
-    path.write_text(json.dumps(description), encoding="utf-8")
+    """Write other entries into ensemble.json."""
+    write_description(models, read_description(models) | changes)
 
 
 class TestDecoding:
@@ -182,10 +200,13 @@ class TestModelsFolder:
         ("content", "message"),
         [
             ("{", "is not valid JSON"),
-            ("[]", "is not of format 2"),
-            ('{"format": 1, "voting": "hard", "threshold": 0.5, "trained_on": {}, "voters": [{}]}', "not of format 2"),
-            ('{"format": 99}', "is not of format 2"),
-            ('{"format": 2}', "lacks decoding, threshold, trained_on, voters, voting; delete it"),
+            ("[]", "is not of format 3"),
+            ('{"format": 2, "voting": "hard", "threshold": 0.5, "trained_on": {}, "voters": [{}]}', "not of format 3"),
+            ('{"format": 99}', "is not of format 3"),
+            (
+                '{"format": 3}',
+                "lacks decoding, guard, intercept, operating_point, threshold, trained_on, voters, voting; delete it",
+            ),
         ],
     )
     def test_damaged_description(self, own_models, content, message):
@@ -193,12 +214,44 @@ class TestModelsFolder:
         with pytest.raises(ModelsError, match=f"ensemble.json.*{message}.*dvc repro"):
             Inspector(own_models)
 
-    def test_description_without_decoding(self, own_models):
-        change_description(own_models, decoding=None)
-        with pytest.raises(ModelsError, match="ensemble.json lacks decoding; delete it and run `dvc repro`"):
+    @pytest.mark.parametrize("key", ["decoding", "guard", "intercept", "operating_point"])
+    def test_description_that_lacks_a_key(self, own_models, key):
+        description = read_description(own_models)
+        del description[key]
+        write_description(own_models, description)
+        with pytest.raises(ModelsError, match=f"ensemble.json lacks {key}; delete it and run `dvc repro`"):
             Inspector(own_models)
 
-    @pytest.mark.parametrize("name", [f"{BACKBONE}_svm.pkl", f"{BACKBONE}_svm_scaler.pkl", "baseline_cnn.onnx"])
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"operating_point": {"pass_below": 0.1}},
+            {"operating_point": {"pass_above": 0.1}},
+            {"voters": [{"name": "a", "kind": "svm", "files": {}}]},
+        ],
+        ids=["half a point", "another point", "voter without weight"],
+    )
+    def test_damaged_rules(self, own_models, changes):
+        change_description(own_models, **changes)
+        with pytest.raises(ModelsError, match=r"ensemble.json is damaged \(.*\); delete it and run `dvc repro`"):
+            Inspector(own_models)
+
+    def test_another_guard_than_the_one_vouched_for(self, own_models):
+        data = (own_models / "guard.npz").read_bytes()
+        (own_models / "guard.npz").write_bytes(data[:-1] + b"x")
+        with pytest.raises(ModelsError, match="guard.npz is not the file ensemble.json vouches for"):
+            Inspector(own_models)
+
+    def test_a_vouched_file_that_is_no_guard(self, own_models):
+        (own_models / "guard.npz").write_bytes(b"something else")
+        file = {"path": "guard.npz", "sha256": sha256_file(own_models / "guard.npz")}
+        change_description(own_models, guard=read_description(own_models)["guard"] | {"file": file})
+        with pytest.raises(ModelsError, match="guard.npz is not a guard .* delete it and run `dvc repro`"):
+            Inspector(own_models)
+
+    @pytest.mark.parametrize(
+        "name", [f"{BACKBONE}_svm.pkl", f"{BACKBONE}_svm_scaler.pkl", "baseline_cnn.onnx", "guard.npz"]
+    )
     def test_missing_file_is_named(self, own_models, name):
         (own_models / name).unlink()
         with pytest.raises(ModelsError, match=f"{name}.*dvc repro"):
@@ -226,24 +279,241 @@ class _Hostile:
         return open, (self._path, "w")
 
 
-def _votes(*proba):
-    return tuple(
-        Vote(f"v{i}", p, "defective" if p >= 0.5 else "non_defective", max(p, 1 - p)) for i, p in enumerate(proba)
+def promise(pass_below, fail_from):
+    point = {"pass_below": pass_below, "fail_from": fail_from, "max_escape_rate": 0.05, "confidence": 0.95}
+    return point | {"n_defects": 60, "n_escapes": 0}
+
+
+class TestOperatingPoint:
+    """Thresholds written into ensemble.json decide."""
+
+    @pytest.fixture
+    def part(self, tiny_project, inspector, predictions):
+        """A defective test part that all voters recognise, and its probability."""
+        row = predictions[(predictions["cause"] == "vote") & (predictions["verdict"] == "defective")].iloc[0]
+        data = (tiny_project / row["path"]).read_bytes()
+        return data, inspector.inspect(data).defect_proba
+
+    @pytest.mark.parametrize(
+        ("below", "above", "verdict", "cause"),
+        [
+            # Thresholds as distances from the part's probability: exactly at pass_below it does not pass.
+            (0, 0, "defective", Cause.THRESHOLD),
+            (0, 1e-6, "review", Cause.BAND),
+            (-0.1, 0, "defective", Cause.THRESHOLD),
+            (1e-6, 1e-6, "review", Cause.DISAGREEMENT),
+        ],
     )
+    def test_edges(self, own_models, part, below, above, verdict, cause):
+        data, proba = part
+        change_description(own_models, operating_point=promise(proba + below, proba + above))
+        inspector = Inspector(own_models)
+        found = inspector.inspect(data, "part.png")
+        assert (found.verdict, found.cause) == (verdict, cause)
+        assert found.defect_proba == proba
+        assert inspector.rules.operating_point.n_defects == 60
+        assert found.reason == explain(found, inspector.rules)
+
+    def test_a_good_part_passes_below_the_threshold_and_fails_from_it(self, tiny_project, own_models, predictions):
+        good = predictions[(predictions["cause"] == "vote") & (predictions["verdict"] == "non_defective")].iloc[0]
+        data = (tiny_project / good["path"]).read_bytes()
+        low, high = (promise(*(good["defect_proba"] + step,) * 2) for step in (-1e-4, 1e-4))
+        change_description(own_models, operating_point=high)
+        assert Inspector(own_models).inspect(data).verdict == "non_defective"
+        change_description(own_models, operating_point=low)
+        failed = Inspector(own_models).inspect(data)
+        assert failed.verdict == "defective"
+        assert failed.confidence == failed.defect_proba < 0.5
+        assert "the part fails all the same: the threshold decides, not the vote." in failed.reason
+
+
+class TestGuard:
+    @pytest.mark.parametrize("kind", ["noise", "white", "stripes", "inverted"])
+    def test_a_photograph_of_another_kind_goes_to_review(self, inspector, kind):
+        random = np.random.default_rng(0)
+        part = np.asarray(draw_part(1, is_defective=False))
+        pixels = {
+            "noise": random.integers(0, 256, (64, 64), dtype=np.uint8),
+            "white": np.full((64, 64), 255, np.uint8),
+            "stripes": np.tile(np.where(np.arange(64) // 4 % 2, 230, 20).astype(np.uint8), (64, 1)),
+            "inverted": 255 - part,
+        }[kind]
+        verdict = inspector.inspect(encode(Image.fromarray(pixels)), "other.png")
+        assert verdict.unlikeness > 1
+        assert (verdict.verdict, verdict.cause) == ("review", Cause.UNLIKE)
+        assert verdict.reason.startswith("This photograph is unlike those the models were trained on")
+        assert len(verdict.votes) == len(VOTERS), "the votes are shown all the same"
+
+    def test_parts_like_the_training_parts_are_judged(self, predictions):
+        assert (predictions["unlikeness"] > 0).all()
+        assert ((predictions["unlikeness"] > 1) == (predictions["cause"] == "unlike")).all()
+        # The limit lets about one part of fifty exceed it; three of sixteen have probability 0.004.
+        assert (predictions["cause"] == "unlike").sum() <= 2
+
+    def test_training_parts_are_their_own_neighbours(self, tiny_project, inspector):
+        manifest = read_manifest(tiny_project / "data" / "manifest.csv")
+        rows = manifest[manifest["split"] == TRAIN].reset_index(drop=True)
+        assert inspector.guard.paths.tolist() == rows["path"].tolist()
+        image = decode_file(tiny_project / rows["path"][3]).pixels
+        positions, _ = inspector.guard.neighbours(inspector.measure([image]).features)
+        assert inspector.guard.paths[positions[0, 0]] == rows["path"][3]
+
+    def test_the_limit_decides(self, inspector):
+        rules = Rules("hard", 0.5, (1.0,) * 3, mean_log_odds(3))
+        unlikeness = np.array([0.0, 1.0, np.nextafter(1, 2)])
+        verdicts = make_verdicts(
+            ("a", "b", "c"), np.full((3, 3), 0.9), ["1", "2", "3"], ["", "", ""], rules, unlikeness
+        )
+        assert [verdict.verdict for verdict in verdicts] == ["defective", "defective", "review"]
+        assert [verdict.unlikeness for verdict in verdicts] == unlikeness.tolist()
+        assert not any(verdict.simulated for verdict in verdicts)
+
+
+BAND, NO_BAND, NO_FAIL = (OperatingPoint(0.021, high, 0.01, 0.95, 300, 0) for high in (0.6, 0.021, np.nextafter(1, 2)))
+
+
+def explained(cause, proba, votes, word, point=None, voting="hard", weights=None):
+    """The reason of a verdict by voters with these probabilities."""
+    of_voters = tuple(
+        Vote(f"v{i}", p, "defective" if p >= 0.5 else "non_defective", max(p, 1 - p)) for i, p in enumerate(votes)
+    )
+    rules = Rules(voting, 0.5, weights or (1.0,) * len(votes), mean_log_odds(len(votes)), point)
+    return explain(Verdict("part.png", "", word, 0.5, proba, cause, "", of_voters), rules)
 
 
 @pytest.mark.parametrize(
-    ("verdict", "confidence", "votes", "voting", "expected"),
+    ("cause", "proba", "votes", "word", "point", "voting", "expected"),
     [
-        ("defective", 0.8, _votes(0.9, 0.8, 0.7), "hard", "3 of 3 models say defective."),
-        ("non_defective", 0.6, _votes(0.1, 0.2, 0.9), "hard", "2 of 3 models say non-defective."),
-        ("defective", 0.45, _votes(0.51, 0.51, 0.1), "hard", "surer than those that agree"),
-        ("defective", 0.55, _votes(0.4, 0.4, 0.95), "soft", "The soft vote decides for defective"),
-        ("review", 0.5, _votes(0.9, 0.1), "hard", "tied, 1 to 1: a person must look"),
+        (
+            Cause.VOTE, 0.8, (0.9, 0.8, 0.7), "defective", None, "hard",
+            "3 of 3 models say defective, 0 non-defective.",
+        ),
+        (
+            Cause.VOTE, 0.2, (0.1, 0.2, 0.9), "non_defective", None, "hard",
+            "1 of 3 models say defective, 2 non-defective.",
+        ),
+        (
+            Cause.VOTE, 0.6, (0.6, 0.7, 0.4), "defective", None, "soft",
+            "The probability of a defect, 60.0%, reaches 50%. 2 of 3 models say defective, 1 non-defective.",
+        ),
+        (
+            Cause.VOTE, 0.50004, (0.4, 0.4, 0.95), "defective", None, "soft",
+            "The probability of a defect, 50.004%, reaches 50%. 1 of 3 models say defective, 2 non-defective; the "
+            "probability decides, not the majority (soft voting).",
+        ),
+        (
+            Cause.VOTE, 0.3, (0.1, 0.6), "non_defective", None, "soft",
+            "The probability of a defect, 30.0%, is below 50%. 1 of 2 models say defective, 1 non-defective; the "
+            "probability decides, not the majority (soft voting).",
+        ),
+        (
+            Cause.TIE, 0.5, (0.9, 0.1), "review", None, "hard",
+            "The votes are tied: 1 of 2 models say defective, 1 non-defective. A person must look at this part.",
+        ),
+        (
+            Cause.TIE, 0.7, (0.9, 0.1), "review", BAND, "soft",
+            "The votes are tied: 1 of 2 models say defective, 1 non-defective. A person must look at this part.",
+        ),
+        (
+            Cause.DISAGREEMENT, 0.4998, (0.51, 0.52, 0.1), "review", None, "hard",
+            "The probability of a defect, 49.98%, is below 50%, but the vote contradicts it: 2 of 3 models say "
+            "defective, 1 non-defective. A person must look at this part.",
+        ),
+        (
+            Cause.DISAGREEMENT, 0.7, (0.9999, 0.1, 0.1), "review", None, "hard",
+            "The probability of a defect, 70.0%, reaches 50%, but the vote contradicts it: 1 of 3 models say "
+            "defective, 2 non-defective. A person must look at this part.",
+        ),
+        (
+            Cause.DISAGREEMENT, 0.0206, (0.51, 0.52, 0.1), "review", BAND, "hard",
+            "The probability of a defect, 2.06%, is low enough to pass (below 2.10%), but the vote contradicts it: 2 "
+            "of 3 models say defective, 1 non-defective. A person must look at this part.",
+        ),
+        (
+            Cause.BAND, 0.5998, (0.1, 0.2, 0.7), "review", BAND, "hard",
+            "The probability of a defect, 59.98%, is too high to pass (from 2.10%) and too low to fail (below 60.00%): "
+            "a person must look at this part. 1 of 3 models say defective, 2 non-defective.",
+        ),
+        (
+            Cause.BAND, 0.9, (0.9, 0.8, 0.7), "review", NO_FAIL, "hard",
+            "The probability of a defect, 90.0%, is too high to pass (from 2.1%) and no part fails unseen: a person "
+            "must look at this part. 3 of 3 models say defective, 0 non-defective.",
+        ),
+        (
+            Cause.THRESHOLD, 0.02098, (0.1, 0.2, 0.3), "non_defective", BAND, "hard",
+            "The probability of a defect, 2.098%, is below 2.100%: the part passes. 0 of 3 models say defective, 3 "
+            "non-defective.",
+        ),
+        (
+            Cause.THRESHOLD, 0.6, (0.9, 0.8, 0.3), "defective", BAND, "hard",
+            "The probability of a defect, 60.0%, reaches 60.0%, from where parts fail. 2 of 3 models say defective, 1 "
+            "non-defective.",
+        ),
+        (
+            # Whether the promise, the costs or the overkill rate set the threshold, it alone is what decides.
+            Cause.THRESHOLD, 0.05, (0.1, 0.2, 0.3), "defective", NO_BAND, "hard",
+            "The probability of a defect, 5.0%, reaches 2.1%, from where parts fail. 0 of 3 models say defective, 3 "
+            "non-defective; the part fails all the same: the threshold decides, not the vote.",
+        ),
+        (
+            Cause.UNLIKE, 0.9, (0.9, 0.8, 0.7), "review", BAND, "hard",
+            "This photograph is unlike those the models were trained on: a person must look at this part.",
+        ),
+    ],
+)  # fmt: skip
+def test_the_reason_is_plain_and_right(cause, proba, votes, word, point, voting, expected):
+    assert explained(cause, proba, votes, word, point, voting) == expected
+
+
+def test_every_cause_was_explained():
+    [mark] = [mark for mark in test_the_reason_is_plain_and_right.pytestmark if mark.name == "parametrize"]
+    assert {case[0] for case in mark.args[1]} == set(Cause)
+
+
+WEIGHED = "1 of 3 models say defective, 2 non-defective (weighted by how often each model was right)"
+
+
+@pytest.mark.parametrize(
+    ("cause", "proba", "weights", "word", "point", "expected"),
+    [
+        (Cause.VOTE, 0.8, (3.0, 1.0, 1.0), "defective", None, f"{WEIGHED}."),
+        (Cause.TIE, 0.5, (2.0, 1.0, 1.0), "review", None, f"tied: {WEIGHED}. A person must look at this part."),
+        (Cause.DISAGREEMENT, 0.4, (3.0, 1.0, 1.0), "review", None, f"vote contradicts it: {WEIGHED}. A person must "),
+        (Cause.THRESHOLD, 0.7, (3.0, 1.0, 1.0), "defective", BAND, f"from where parts fail. {WEIGHED}."),
+        (Cause.THRESHOLD, 0.7, (1.0, 1.0, 1.0), "defective", BAND, f"{WEIGHED}; the part fails all the same: the "),
     ],
 )
-def test_the_reason_is_a_plain_sentence(verdict, confidence, votes, voting, expected):
-    assert expected in explain(verdict, confidence, votes, voting)
+def test_a_smaller_group_that_outweighs_the_others_does_not_win_without_a_reason(
+    cause, proba, weights, word, point, expected
+):
+    assert expected in explained(cause, proba, (0.9, 0.1, 0.2), word, point, "weighted", weights)
+
+
+OPPOSITE = ("the threshold decides", "the probability decides", "weighted by", "the votes are tied", "contradicts it")
+"""What a reason names when it goes against most models, or against the class that the verdict leaves open."""
+CHANCES = st.floats(0, 1, width=16)
+
+
+@given(
+    st.sampled_from(["hard", "soft", "weighted"]),
+    st.lists(st.tuples(CHANCES, st.integers(1, 9)), min_size=1, max_size=5),
+    st.none() | st.tuples(CHANCES, CHANCES),
+)
+def test_no_verdict_goes_against_most_models_unexplained(voting, voters, limits):
+    proba, weights = np.array([[p for p, _ in voters]]), tuple(float(weight) for _, weight in voters)
+    point = limits and OperatingPoint(min(limits), max(limits), 0.01, 0.95, 300, 0)
+    rules = Rules(voting, 0.5, weights, mean_log_odds(len(voters)), point)
+    names = tuple(f"v{place}" for place in range(len(voters)))
+    [verdict] = make_verdicts(names, proba, ["part.png"], [""], rules, np.zeros(1))
+    most = np.sign(sum(1 if vote.label == "defective" else -1 for vote in verdict.votes))
+    said = {"defective": 1, "non_defective": -1}.get(verdict.verdict)
+    if said is None:
+        assert "person must look at this part" in verdict.reason
+    elif said != most:
+        assert any(words in verdict.reason.lower() for words in OPPOSITE), verdict.reason
+    # No number is compared with one that looks the same, except where it reaches it.
+    compared = re.search(r"defect, ([<>]?[\d.]+%),? is below ([\d.]+%)", verdict.reason)
+    assert compared is None or compared[1] != compared[2]
 
 
 def test_only_test_images_were_judged(tiny_project, predictions):
