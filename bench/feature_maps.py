@@ -53,7 +53,9 @@ def main() -> None:
 
 def pooled_columns(backbone: str, size: int, train: pd.DataFrame) -> dict[tuple[str, str], np.ndarray]:
     """Run the backbone once; return the columns of every layer and pooling."""
-    params = FeatureParams(image_size=size, layers={backbone: list(LAYERS)}, pooling=list(POOLINGS), weights={})
+    layers, poolings = {backbone: list(LAYERS)}, list(POOLINGS)
+    # Without flips: what is compared is layers and poolings, and four views cost four times the work.
+    params = FeatureParams(image_size=size, flips=False, layers=layers, pooling=poolings, weights={})
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "backbone.onnx"
         export_backbone(backbone, params, path)
@@ -62,7 +64,7 @@ def pooled_columns(backbone: str, size: int, train: pd.DataFrame) -> dict[tuple[
         features = OnnxModel(path.read_bytes(), backbone).run_all(images, "features")
     columns, start = {}, 0
     for layer, pooling in itertools.product(LAYERS, POOLINGS):
-        single = FeatureNetwork(load_pretrained(backbone), [layer], [pooling], backbone).eval()
+        single = FeatureNetwork(load_pretrained(backbone), [layer], [pooling], False, backbone).eval()
         with torch.inference_mode():
             width = single(torch.zeros(1, size, size, 3, dtype=torch.uint8))[0].shape[1]
         columns[layer, pooling] = features[:, start : start + width]

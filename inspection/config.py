@@ -3,7 +3,7 @@
 import difflib
 import re
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -13,8 +13,8 @@ from ruamel.yaml.error import YAMLError
 from inspection.errors import ConfigError
 from inspection.images import Decoding
 
-CNN_VOTER = "baseline_cnn"
-"""The voter trained on the photographs themselves."""
+BASELINE_CNN = "baseline_cnn"
+"""The network trained from scratch; any other name of ``networks`` is a pretrained one to be fine-tuned."""
 CLASSIFIERS = ("svm", "random_forest", "xgboost")
 """Classifiers trained on the features of each backbone; a voter is named ``<backbone>_<classifier>``."""
 POOLINGS = ("avg", "max", "std")
@@ -82,6 +82,7 @@ class FeatureParams(_Section):
     """What a backbone looks at, and which of its feature maps become the feature vector."""
 
     image_size: int = Field(ge=32, le=2048)
+    flips: bool
     layers: dict[str, list[str]]
     pooling: list[Literal["avg", "max", "std"]] = Field(min_length=1)
     weights: dict[str, str]
@@ -105,17 +106,29 @@ class AugmentParams(_Section):
     contrast: float = Field(ge=0, lt=1)
 
 
-class CnnParams(_Section):
-    """BaselineCNN and its training."""
+class ScheduleParams(_Section):
+    """How a network is trained."""
 
-    image_size: int = Field(ge=16, le=1024)
-    channels: list[int] = Field(min_length=1)
     dropout: float = Field(ge=0, lt=1)
     learning_rate: float = Field(gt=0, le=10)
     weight_decay: float = Field(ge=0, le=10)
     batch_size: int = Field(ge=2)
     epochs: int = Field(ge=1)
-    patience: int = Field(ge=1)
+
+
+class FineTuningParams(ScheduleParams):
+    """What a pretrained network sees, and which of its weights stay as they are."""
+
+    image_size: int = Field(ge=32, le=2048)
+    frozen: dict[str, str]
+
+
+class CnnParams(ScheduleParams):
+    """BaselineCNN and its training; ``parts`` and ``augment`` are those of fine-tuned networks too."""
+
+    image_size: int = Field(ge=16, le=1024)
+    channels: list[int] = Field(min_length=1)
+    parts: int = Field(ge=2)
     augment: AugmentParams
 
     @model_validator(mode="after")
@@ -152,6 +165,24 @@ class EnsembleParams(_Section):
     threshold: float = Field(gt=0, lt=1)
 
 
+class CostParams(_Section):
+    """What each outcome costs, in any one unit."""
+
+    escape: float = Field(ge=0, allow_inf_nan=False)
+    overkill: float = Field(ge=0, allow_inf_nan=False)
+    review: float = Field(ge=0, allow_inf_nan=False)
+
+
+class DecisionParams(_Section):
+    """What is promised of the verdicts, and which photographs a person must see (see README, Decisions)."""
+
+    max_escape_rate: float = Field(ge=0, lt=1)
+    max_overkill_rate: float = Field(ge=0, lt=1)
+    confidence: float = Field(gt=0, lt=1)
+    cost: CostParams | None
+    false_alarm_rate: float = Field(gt=0, lt=1)
+
+
 class Params(_Section):
     """The whole of params.yaml."""
 
@@ -160,11 +191,23 @@ class Params(_Section):
     backbones: list[str] = Field(min_length=1)
     classifiers: list[Literal["svm", "random_forest", "xgboost"]] = Field(min_length=1)
     features: FeatureParams
+    networks: list[str] = Field(min_length=1)
     cnn: CnnParams
+    fine_tuning: FineTuningParams
     search: SearchParams
     ensemble: EnsembleParams
+    decision: DecisionParams
 
-    @field_validator("backbones", "classifiers")
+    @model_validator(mode="after")
+    def _parts_of_folds(self):
+        if self.cnn.parts > self.data.folds:
+            raise ValueError(
+                f"cnn.parts = {self.cnn.parts} is more than data.folds = {self.data.folds}: a part is made of whole "
+                "folds; lower the one or raise the other"
+            )
+        return self
+
+    @field_validator("backbones", "classifiers", "networks")
     @classmethod
     def _each_once(cls, names):
         repeated = sorted({name for name in names if names.count(name) > 1})
@@ -220,11 +263,14 @@ def _explain(error: dict, path: str | Path) -> str:
         section = ".".join(str(part) for part in error["loc"][:-2])
         return f"{path}: {section}: the name {error['input']!r} is no text; write it in quotes."
     message = error["msg"].removeprefix("Value error, ")
-    return f"{path}: {key or 'params'} = {error['input']!r} is not usable: {message}."
+    # Without a key, several contradict each other; the message names them.
+    return f"{path}: {key} = {error['input']!r} is not usable: {message}." if key else f"{path}: {message}."
 
 
 def _known_keys(section_path: tuple) -> list[str]:
     section = Params
     for name in section_path:
-        section = section.model_fields[name].annotation
+        annotation = section.model_fields[name].annotation
+        # Of a section that may be null, the section.
+        section = next(iter(get_args(annotation)), annotation)
     return list(section.model_fields)

@@ -2,6 +2,7 @@
 
 from inspection.config import load_params
 from inspection.files import write_json
+from inspection.fine_tuning import make_recipe
 from inspection.pretrained import build_feature_network
 from inspection.shallow import check_grid
 from stages.running import run_stage
@@ -11,6 +12,8 @@ def check_params() -> None:
     params = load_params()
     for name in params.backbones:
         print(f"{name}: {build_feature_network(name, params.features).provenance}")
+    for name in params.networks:
+        make_recipe(name, params.cnn, params.fine_tuning, params.features.weights)
     for classifier in params.classifiers:
         check_grid(classifier, getattr(params.search, classifier))
     # The same content whenever the params are usable: later stages wait for it but never rerun because of it.

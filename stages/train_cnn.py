@@ -1,57 +1,56 @@
-"""Train BaselineCNN on all folds but the first, which stops the training and gives its out-of-fold scores."""
+"""Train a network on all training images, and once for each part of them that is left out for its scores."""
 
-import io
+import argparse
+import tempfile
 from dataclasses import asdict
 
 import numpy as np
-import torch
 from dvclive import Live
 
-from inspection.cnn import LabelledImages, ServedCNN, train_cnn
-from inspection.config import CNN_VOTER, load_params
-from inspection.files import write_bytes
+from inspection.cnn import save_cnn
+from inspection.cnn_training import EpochScores, LabelledImages, train_across_parts
+from inspection.config import load_params
+from inspection.fine_tuning import make_recipe
 from inspection.images import resize
 from inspection.manifest import iterate_pixels, read_training_rows
-from inspection.onnx_export import export_onnx
 from inspection.training_cards import TrainedFiles, write_card
 from stages.running import progress, run_stage
 
-HELD_OUT_FOLD = 0
-
 
 def train() -> None:
-    params = load_params()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--network", required=True)
+    name, params = parser.parse_args().network, load_params()
+    recipe = make_recipe(name, params.cnn, params.fine_tuning, params.features.weights)
     rows = read_training_rows("data/manifest.csv")
     pixels = iterate_pixels(rows, params.data.decoding.as_decoding())
-    images = np.stack([resize(image, params.cnn.image_size) for image in progress(pixels, "loading", len(rows))])
-    held_out = (rows["fold"] == HELD_OUT_FOLD).to_numpy()
+    images = np.stack([resize(image, recipe.image_size) for image in progress(pixels, "loading", len(rows))])
+    # Folds of the manifest joined: each part costs a training.
+    parts = rows["fold"].to_numpy() % params.cnn.parts
+    with tempfile.TemporaryDirectory() as scratch, LearningCurves(name, params.cnn.parts) as curves:
+        prepared = recipe.prepare(images, scratch, lambda work, total: progress(work, name, total, unit="batch"))
+        everything = LabelledImages.of(prepared, rows["label"].to_numpy(), rows["weight"].to_numpy())
+        network, out_of_fold = train_across_parts(recipe, everything, parts, params.seed, curves.add)
+    save_cnn(recipe.finish(network), "models", name, recipe.image_size, recipe.flips)
+    files = TrainedFiles("cnn", {"network": f"{name}.onnx", "state_dict": f"{name}.pth"}, {})
+    write_card("metrics/training", "models", name, files, rows, out_of_fold)
 
-    def part(chosen):
-        return LabelledImages(images[chosen], rows["label"].to_numpy()[chosen], rows["weight"].to_numpy()[chosen])
 
-    with Live("metrics/cnn", dvcyaml=None, save_dvc_exp=False, report=None) as live:
+class LearningCurves(Live):
+    """Those of the first part; the other trainings are printed only."""
 
-        def log(scores):
-            print("  ".join(f"{name} {value:.4g}" for name, value in asdict(scores).items()), flush=True)
-            for name, value in asdict(scores).items():
-                if name != "epoch":
-                    live.log_metric(name, round(value, 4))
-            live.next_step()
+    def __init__(self, name: str, n_parts: int):
+        super().__init__(f"metrics/cnn/{name}", dvcyaml=None, save_dvc_exp=False, report=None)
+        self._n_parts = n_parts
 
-        trained = train_cnn(part(~held_out), part(held_out), params.cnn, params.seed, log)
-    print(f"best epoch: {trained.best_epoch}")
-    state = io.BytesIO()
-    torch.save(trained.network.state_dict(), state)
-    write_bytes(f"models/{CNN_VOTER}.pth", state.getvalue())
-    export_onnx(
-        ServedCNN(trained.network),
-        f"models/{CNN_VOTER}.onnx",
-        params.cnn.image_size,
-        ["defect_proba", "feature_map"],
-        {"name": CNN_VOTER},
-    )
-    files = TrainedFiles("cnn", {"network": f"{CNN_VOTER}.onnx", "state_dict": f"{CNN_VOTER}.pth"}, {})
-    write_card("metrics/training", "models", CNN_VOTER, files, rows[held_out], trained.held_out_proba)
+    def add(self, part: int | None, scores: EpochScores) -> None:
+        known = {key: value for key, value in asdict(scores).items() if not np.isnan(value)}
+        left_out = "all images" if part is None else f"without part {part + 1} of {self._n_parts}"
+        print(f"{left_out}: " + "  ".join(f"{key} {value:.4g}" for key, value in known.items()), flush=True)
+        if part == 0:
+            for key in known.keys() - {"epoch"}:
+                self.log_metric(key, round(known[key], 4))
+            self.next_step()
 
 
 if __name__ == "__main__":

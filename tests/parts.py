@@ -23,6 +23,13 @@ def draw_part(seed: int, is_defective: bool, size: int = 64) -> Image.Image:
     return image
 
 
+def stack_parts(n_images: int, first_seed: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Draw parts good and defective in turn; return them as a network takes them, and their labels."""
+    labels = np.arange(n_images) % 2
+    drawn = [draw_part(first_seed + index, label == DEFECTIVE, size) for index, label in enumerate(labels)]
+    return np.stack([np.asarray(image.convert("RGB")) for image in drawn]), labels
+
+
 def encode(image: Image.Image, format: str = "PNG") -> bytes:
     """Return the image as the bytes of a file."""
     stream = io.BytesIO()

@@ -1,110 +1,109 @@
-"""BaselineCNN: training that can be repeated, keeps its best weights, and exports what it learned."""
+"""BaselineCNN and how a network is served: calibrated, averaged over its flips, and exported to say the same."""
 
 import numpy as np
 import pytest
 import torch
+from scipy.special import expit
 
-from inspection.cnn import BaselineCNN, LabelledImages, ServedCNN, fit_temperature, train_cnn
-from inspection.config import AugmentParams, CnnParams
-from inspection.onnx_export import export_onnx
+from inspection.cnn import BaselineCNN, ServedCNN, save_cnn
 from inspection.onnx_models import OnnxModel
-from tests.parts import draw_part
+from tests.parts import stack_parts
 
 SIZE = 32
+IMAGES, _ = stack_parts(12, 1000, SIZE)
+VIEWS = (IMAGES, IMAGES[:, :, ::-1], IMAGES[:, ::-1], IMAGES[:, ::-1, ::-1])
+"""As they are, left and right swapped, top and bottom swapped, both."""
 
 
-def cnn_params(**changes) -> CnnParams:
-    values = {
-        "image_size": SIZE, "channels": [8, 16], "dropout": 0.1, "learning_rate": 0.01, "weight_decay": 0.01,
-        "batch_size": 8, "epochs": 12, "patience": 12,
-        "augment": AugmentParams(flips=True, rotations=True, brightness=0.2, contrast=0.2),
-    }  # fmt: skip
-    return CnnParams(**values | changes)
-
-
-def parts(n_images: int, first_seed: int) -> LabelledImages:
-    labels = np.arange(n_images) % 2
-    images = [
-        np.asarray(draw_part(first_seed + index, label == 1, SIZE).convert("RGB")) for index, label in enumerate(labels)
-    ]
-    return LabelledImages(np.stack(images), labels, np.ones(n_images))
-
-
-@pytest.fixture(scope="module")
-def data():
-    return parts(80, 0), parts(32, 1000)
-
-
-@pytest.fixture(scope="module")
-def history():
-    return []
-
-
-@pytest.fixture(scope="module")
-def trained(data, history):
-    return train_cnn(*data, cnn_params(), seed=0, on_epoch=history.append)
-
-
-def test_the_same_seed_gives_the_same_weights_and_another_seed_others(data):
-    first, again, other = (train_cnn(*data, cnn_params(epochs=2), seed=seed).network for seed in (0, 0, 1))
-    for key, weights in first.state_dict().items():
-        assert torch.equal(weights, again.state_dict()[key]), key
-    assert not torch.equal(first.classifier.weight, other.classifier.weight)
-
-
-def test_the_best_epoch_is_kept(trained, history, data):
-    losses = [scores.held_out_loss for scores in history]
-    assert trained.best_epoch == int(np.argmin(losses)) + 1
-    # Undo the temperature: what is left must have the best epoch's loss.
+@pytest.fixture
+def network() -> BaselineCNN:
+    """An untrained network in evaluation mode."""
+    torch.manual_seed(0)
     network = BaselineCNN([8, 16], 0.1).eval()
-    network.load_state_dict(trained.network.state_dict())
-    network.temperature.fill_(1)
+    with torch.no_grad():
+        # Louder than untrained ones are, so that photographs and their flips get different scores.
+        network.classifier.weight.mul_(30)
+    return network
+
+
+def logits_of(network: BaselineCNN, images: np.ndarray) -> np.ndarray:
     with torch.inference_mode():
-        logits = network(torch.from_numpy(data[1].images).permute(0, 3, 1, 2))
-    loss = torch.nn.functional.cross_entropy(logits, torch.from_numpy(data[1].labels)).item()
-    assert loss == pytest.approx(min(losses), abs=1e-5)
+        return network(torch.from_numpy(images.copy()).permute(0, 3, 1, 2)).numpy()
 
 
-def test_training_stops_when_patience_ends(data):
-    history = []
-    # With this learning rate the loss explodes after the first steps.
-    train_cnn(*data, cnn_params(learning_rate=10.0, epochs=30, patience=2), seed=0, on_epoch=history.append)
-    losses = [scores.held_out_loss for scores in history]
-    assert len(losses) == int(np.argmin(losses)) + 1 + 2 < 30
+def log_odds_of(network: BaselineCNN, images: np.ndarray) -> np.ndarray:
+    logits = logits_of(network, images)
+    return logits[:, 1] - logits[:, 0]
 
 
-def test_it_learns_a_dark_scratch(trained, data):
-    # Chance gives 16 of 32; 25 or more by chance have probability 0.001.
-    assert ((trained.held_out_proba >= 0.5) == data[1].labels).sum() >= 25
+def served(network: BaselineCNN, flips: bool, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    with torch.inference_mode():
+        proba, maps = ServedCNN(network, flips).eval()(torch.from_numpy(images.copy()))
+    return proba.numpy(), maps.numpy()
 
 
-def test_the_exported_twin_says_what_the_network_says(trained, data, tmp_path):
-    path = tmp_path / "cnn.onnx"
-    export_onnx(ServedCNN(trained.network), path, SIZE, ["defect_proba", "feature_map"], {"name": "cnn"})
-    model = OnnxModel(path.read_bytes(), "cnn")
-    np.testing.assert_allclose(model.run_all(data[1].images, "defect_proba"), trained.held_out_proba, atol=1e-5)
-    assert model.run(data[1].images[:3], "feature_map").shape == (3, 16, SIZE // 4, SIZE // 4)
+def test_each_block_halves_the_image(network):
+    with torch.inference_mode():
+        map_ = network.forward_features(torch.zeros(2, 3, SIZE, SIZE))
+    assert map_.shape == (2, 16, SIZE // 4, SIZE // 4)
 
 
-@pytest.mark.parametrize(("sharpness", "expected"), [(0.5, 0.5), (1.0, 1.0), (3.0, 3.0)])
-def test_temperature_undoes_over_and_under_confidence(sharpness, expected, monkeypatch):
-    # Labels are drawn with the probabilities of calm logits; logits `sharpness` times as large need that temperature.
-    random = np.random.default_rng(0)
-    calm = random.normal(0, 2, 20_000)
-    labels = (random.random(20_000) < 1 / (1 + np.exp(-calm))).astype(int)
-    logits = np.column_stack([np.zeros_like(calm), sharpness * calm])
-    monkeypatch.setattr("inspection.cnn._logits", lambda network, images: logits)
-    network = BaselineCNN([4], 0.0)
-    fit_temperature(network, LabelledImages(np.empty(0), labels, np.ones(len(labels))))
-    assert network.temperature.item() == pytest.approx(expected, rel=0.05)
+def test_bytes_and_numbers_are_taken_alike(network):
+    pixels = torch.from_numpy(IMAGES).permute(0, 3, 1, 2)
+    with torch.inference_mode():
+        assert torch.equal(network(pixels), network(pixels.float()))
 
 
-def test_uncertain_images_weigh_less(data):
-    train, held_out = data
-    swapped = LabelledImages(train.images, train.labels.copy(), train.weights.copy())
-    swapped.labels[:10] = 1 - swapped.labels[:10]
-    swapped.weights[:10] = 1e-9
-    rest = LabelledImages(train.images, train.labels.copy(), swapped.weights)
-    # Wrong labels that weigh nothing change nothing.
-    first, second = (train_cnn(part, held_out, cnn_params(epochs=1), seed=0) for part in (swapped, rest))
-    np.testing.assert_allclose(first.held_out_proba, second.held_out_proba, atol=1e-4)
+@pytest.mark.parametrize(("slope", "intercept"), [(1.0, 0.0), (0.5, 0.0), (3.0, 0.0), (1.0, -2.0), (0.7, 1.5)])
+def test_calibration_is_slope_and_intercept_of_the_log_odds(network, slope, intercept):
+    before = log_odds_of(network, IMAGES)
+    network.calibration.copy_(torch.tensor([slope, intercept]))
+    np.testing.assert_allclose(log_odds_of(network, IMAGES), slope * before + intercept, atol=1e-4)
+
+
+def test_calibration_is_a_part_of_the_state(network):
+    assert network.calibration.tolist() == [1.0, 0.0], "not calibrated from the start"
+    network.calibration.copy_(torch.tensor([0.5, -1.0]))
+    other = BaselineCNN([8, 16], 0.1)
+    other.load_state_dict(network.state_dict())
+    assert other.calibration.tolist() == [0.5, -1.0]
+    assert "calibration" not in dict(network.named_parameters()), "or training would change it"
+
+
+def test_served_is_the_probability_of_the_mean_logits_of_the_four_flips(network):
+    logits = np.mean([logits_of(network, view) for view in VIEWS], axis=0)
+    expected = np.exp(logits[:, 1]) / np.exp(logits).sum(1)
+    proba, maps = served(network, True, IMAGES)
+    np.testing.assert_allclose(proba, expected, atol=1e-5)
+    each = np.array([expit(log_odds_of(network, view)) for view in VIEWS])
+    assert np.abs(each - proba).max(1).min() > 1e-3, "no view alone says the same"
+    # All four views get the same probability, and the map is that of the photograph as it lies.
+    for view in VIEWS:
+        np.testing.assert_allclose(served(network, True, view)[0], expected, atol=1e-5)
+    np.testing.assert_allclose(maps, served(network, False, IMAGES)[1], atol=1e-5)
+
+
+def test_served_without_flips_is_a_single_view(network):
+    proba, maps = served(network, False, IMAGES)
+    np.testing.assert_allclose(proba, expit(log_odds_of(network, IMAGES)), atol=1e-6)
+    with torch.inference_mode():
+        expected = network.forward_features(torch.from_numpy(IMAGES).permute(0, 3, 1, 2)).numpy()
+    np.testing.assert_allclose(maps, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("flips", [False, True])
+def test_the_saved_twins_say_what_the_network_says(network, flips, tmp_path):
+    raw = served(network, flips, IMAGES)[0]
+    network.calibration.copy_(torch.tensor([0.6, -0.8]))
+    save_cnn(network, tmp_path / "models", "cnn", SIZE, flips)
+    assert sorted(path.name for path in (tmp_path / "models").iterdir()) == ["cnn.onnx", "cnn.pth"]
+    model = OnnxModel((tmp_path / "models" / "cnn.onnx").read_bytes(), "cnn")
+    expected = expit(np.mean([log_odds_of(network, view) for view in (VIEWS if flips else VIEWS[:1])], axis=0))
+    np.testing.assert_allclose(model.run_all(IMAGES, "defect_proba"), expected, atol=1e-5)
+    assert np.abs(expected - raw).max() > 0.05, "calibrated, not raw"
+    assert model.run(IMAGES[:3], "feature_map").shape == (3, 16, SIZE // 4, SIZE // 4)
+    assert model.image_size == SIZE
+    assert model.metadata["name"] == "cnn"
+    loaded = BaselineCNN([8, 16], 0.1).eval()
+    loaded.load_state_dict(torch.load(tmp_path / "models" / "cnn.pth", weights_only=True))
+    np.testing.assert_array_equal(logits_of(loaded, IMAGES), logits_of(network, IMAGES))

@@ -18,7 +18,8 @@ ABSENT = object()
 def write_changed(folder: Path, key: str, value) -> Path:
     """Write the project's params with one dotted key set, or taken out when the value is ``ABSENT``."""
     params = YAML(typ="safe").load(PARAMS)
-    params["cnn"] |= {"image_size": 64, "channels": [8, 16]}  # the project's own may change; these leave room
+    # The project's own may change; these leave room.
+    params["cnn"] |= {"image_size": 64, "channels": [8, 16], "parts": 2}
     *sections, name = key.split(".")
     section = params
     for part in sections:
@@ -43,7 +44,7 @@ def test_the_projects_own_params_load():
     params = load_params(PARAMS)
     raw = YAML(typ="safe").load(PARAMS)
     assert params.model_dump() == raw
-    assert (1 + len(params.backbones) * len(params.classifiers)) % 2 == 1, "an even number of default voters can tie"
+    assert (len(params.networks) + len(params.backbones) * len(params.classifiers)) % 2 == 1, "an even number can tie"
 
 
 @pytest.mark.parametrize(
@@ -57,6 +58,19 @@ def test_the_projects_own_params_load():
         ("data.decoding.depth", 12, r"unknown key 'data\.decoding\.depth'; did you mean 'bit_depth'\?"),
         ("data.decoding.zzz", 12, r"unknown key 'data\.decoding\.zzz'; known: bit_depth, float_range\."),
         ("ensemble.zzz", 1, r"unknown key 'ensemble\.zzz'; known: voting, threshold\."),
+        ("cnn.patience", 5, r"unknown key 'cnn\.patience'"),
+        ("network", [], r"unknown key 'network'; did you mean 'networks'\?"),
+        ("fine_tuning.frozn", {}, r"unknown key 'fine_tuning\.frozn'; did you mean 'frozen'\?"),
+        ("fine_tuning.parts", 2, r"unknown key 'fine_tuning\.parts'"),
+        ("fine_tuning.augment", {}, r"unknown key 'fine_tuning\.augment'"),
+        ("features.flip", True, r"unknown key 'features\.flip'; did you mean 'flips'\?"),
+        ("decision.max_escape", 0.1, r"unknown key 'decision\.max_escape'; did you mean 'max_escape_rate'\?"),
+        ("decision.costs", None, r"unknown key 'decision\.costs'; did you mean 'cost'\?"),
+        (
+            "decision.cost",
+            {"escape": 100, "overkil": 5, "overkill": 5, "review": 1},
+            r"unknown key 'decision\.cost\.overkil'; did you mean 'overkill'\?",
+        ),
     ],
 )
 def test_unknown_key_suggests_a_known_one(tmp_path, key, value, message):
@@ -69,7 +83,10 @@ def test_unknown_key_suggests_a_known_one(tmp_path, key, value, message):
     [
         "seed", "data", "data.folds", "data.layout", "data.classes", "data.group_pattern", "data.group_block",
         "data.series", "data.leaks", "data.decoding", "data.decoding.bit_depth", "data.decoding.float_range",
-        "cnn.augment.flips", "search.xgboost",
+        "networks", "cnn.augment.flips", "cnn.parts", "fine_tuning", "fine_tuning.image_size", "fine_tuning.frozen",
+        "fine_tuning.dropout", "fine_tuning.learning_rate", "fine_tuning.weight_decay", "fine_tuning.batch_size",
+        "fine_tuning.epochs", "search.xgboost", "features.flips", "decision", "decision.max_escape_rate",
+        "decision.max_overkill_rate", "decision.confidence", "decision.cost", "decision.false_alarm_rate",
     ],
 )  # fmt: skip
 def test_missing_key(tmp_path, key):
@@ -108,12 +125,32 @@ def test_missing_key(tmp_path, key):
         ("cnn.augment.flips", "yes", r"cnn\.augment\.flips = 'yes' is not usable: .*boolean"),
         ("cnn.channels", 16, r"cnn\.channels = 16 is not usable: .*list"),
         ("backbones", "resnet50", r"backbones = 'resnet50' is not usable: .*list"),
+        ("networks", "baseline_cnn", r"networks = 'baseline_cnn' is not usable: .*list"),
+        ("networks", ["baseline_cnn", 5], r"networks\.1 = 5 is not usable: .*string"),
+        ("fine_tuning", None, r"fine_tuning = None is not usable"),
+        ("fine_tuning.image_size", 224.0, r"fine_tuning\.image_size = 224\.0 is not usable: .*integer"),
+        ("fine_tuning.frozen", "blocks.3", r"fine_tuning\.frozen = 'blocks\.3' is not usable: .*dictionary"),
+        ("fine_tuning.frozen", {"vgg16": 3}, r"fine_tuning\.frozen\.vgg16 = 3 is not usable: .*string"),
+        ("fine_tuning.frozen", {"vgg16": ["features.3"]}, r"fine_tuning\.frozen\.vgg16 = .* is not usable: .*string"),
+        ("fine_tuning.frozen", {1: "layer3"}, r"fine_tuning\.frozen: the name 1 is no text; write it in quotes\.$"),
+        ("fine_tuning.epochs", "10", r"fine_tuning\.epochs = '10' is not usable: .*integer"),
         ("classifiers", ["svm", "knn"], r"classifiers\.1 = 'knn' is not usable: .*'random_forest'"),
         ("features.pooling", ["median"], r"features\.pooling\.0 = 'median' is not usable: .*'avg'"),
         ("features.weights", None, r"features\.weights = None is not usable: .*dictionary"),
         ("features.layers", {"vgg16": "features"}, r"features\.layers\.vgg16 = 'features' is not usable: .*list"),
         ("ensemble.voting", "majority", r"ensemble\.voting = 'majority' is not usable: .*'hard', 'soft' or 'weighted'"),
         ("ensemble", [], r"ensemble = \[\] is not usable"),
+        ("features.flips", 1, r"features\.flips = 1 is not usable: .*boolean"),
+        ("features.flips", "no", r"features\.flips = 'no' is not usable: .*boolean"),
+        ("cnn.parts", 2.0, r"cnn\.parts = 2\.0 is not usable: .*integer"),
+        ("decision", None, r"decision = None is not usable"),
+        ("decision.max_escape_rate", None, r"decision\.max_escape_rate = None is not usable: .*number"),
+        ("decision.max_escape_rate", "1%", r"decision\.max_escape_rate = '1%' is not usable: .*number"),
+        ("decision.max_overkill_rate", False, r"decision\.max_overkill_rate = False is not usable: .*number"),
+        ("decision.confidence", "95", r"decision\.confidence = '95' is not usable: .*number"),
+        ("decision.false_alarm_rate", [], r"decision\.false_alarm_rate = \[\] is not usable: .*number"),
+        ("decision.cost", 5, r"decision\.cost = 5 is not usable"),
+        ("decision.cost", [100, 5, 1], r"decision\.cost = \[100, 5, 1\] is not usable"),
     ],
 )
 def test_wrong_type(tmp_path, key, value, message):
@@ -149,6 +186,7 @@ def test_wrong_type(tmp_path, key, value, message):
         ("features.image_size", 31, 32),
         ("features.image_size", 2049, 2048),
         ("features.pooling", [], ["max"]),
+        ("networks", [], ["resnet50"]),
         ("cnn.image_size", 15, 16),
         ("cnn.channels", [], [1]),
         ("cnn.dropout", 1, 0.999),
@@ -157,11 +195,31 @@ def test_wrong_type(tmp_path, key, value, message):
         ("cnn.weight_decay", -1e-9, 0),
         ("cnn.batch_size", 1, 2),
         ("cnn.epochs", 0, 1),
-        ("cnn.patience", 0, 1),
+        ("cnn.parts", 1, 2),
         ("cnn.augment.brightness", 1, 0),
         ("cnn.augment.contrast", -0.1, 0.999),
+        ("fine_tuning.image_size", 31, 32),
+        ("fine_tuning.image_size", 2049, 2048),
+        ("fine_tuning.dropout", -0.001, 0),
+        ("fine_tuning.dropout", 1, 0.999),
+        ("fine_tuning.learning_rate", 0, 1e-9),
+        ("fine_tuning.learning_rate", 10.001, 10),
+        ("fine_tuning.weight_decay", -1e-9, 0),
+        ("fine_tuning.weight_decay", 10.001, 10),
+        ("fine_tuning.batch_size", 1, 2),
+        ("fine_tuning.epochs", 0, 1),
         ("ensemble.threshold", 0, 0.001),
         ("ensemble.threshold", 1, 0.999),
+        ("decision.max_escape_rate", -0.001, 0),
+        ("decision.max_escape_rate", 1, 0.999),
+        ("decision.max_escape_rate", float("nan"), 0.01),
+        ("decision.max_overkill_rate", -0.001, 0),
+        ("decision.max_overkill_rate", 1, 0.999),
+        ("decision.confidence", 0, 0.001),
+        ("decision.confidence", 1, 0.999),
+        ("decision.confidence", 95, 0.95),
+        ("decision.false_alarm_rate", 0, 0.001),
+        ("decision.false_alarm_rate", 1, 0.999),
     ],
 )
 def test_range_ends_where_it_says(tmp_path, key, wrong, right):
@@ -175,6 +233,7 @@ def test_range_ends_where_it_says(tmp_path, key, wrong, right):
     [
         ("backbones", ["vgg16", "resnet50", "vgg16"], "vgg16 is listed twice"),
         ("classifiers", ["svm", "svm"], "svm is listed twice"),
+        ("networks", ["baseline_cnn", "resnet50", "baseline_cnn"], "networks = .*: baseline_cnn is listed twice"),
         ("search.svm", {"C": [1], "gamma": []}, "gamma has no value to try"),
         # Six blocks halve the image six times: 2**6 = 64 > 63.
         ("cnn", {"image_size": 63, "channels": [1] * 6}, "image_size at least 64"),
@@ -186,6 +245,46 @@ def test_values_that_contradict_each_other(tmp_path, key, value, message):
         value = YAML(typ="safe").load(PARAMS)["cnn"] | value
     with pytest.raises(ConfigError, match=message):
         load_params(write_changed(tmp_path, key, value))
+
+
+def costs(**changes) -> dict:
+    return {"escape": 100, "overkill": 5, "review": 1} | changes
+
+
+@pytest.mark.parametrize("cost", [None, costs(), costs(escape=0.5), costs(escape=0, overkill=0, review=0)])
+def test_costs_are_three_or_none(tmp_path, cost):
+    read = load_params(write_changed(tmp_path, "decision.cost", cost)).decision.cost
+    assert cost == (None if read is None else read.model_dump())
+
+
+@pytest.mark.parametrize("missing", ["escape", "overkill", "review"])
+def test_incomplete_costs(tmp_path, missing):
+    cost = {name: value for name, value in costs().items() if name != missing}
+    with pytest.raises(ConfigError) as caught:
+        load_params(write_changed(tmp_path, "decision.cost", cost))
+    message = f"params.yaml: key 'decision.cost.{missing}' is missing; add it (README, Params, lists the defaults)."
+    assert str(caught.value).endswith(message)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [-1, float("nan"), float("inf"), "1"])
+@pytest.mark.parametrize("name", ["escape", "overkill", "review"])
+def test_costs_are_numbers_from_0(tmp_path, name, value):
+    with pytest.raises(ConfigError, match=rf"decision\.cost\.{name} = .* is not usable"):
+        load_params(write_changed(tmp_path, "decision.cost", costs(**{name: value})))
+
+
+def test_parts_are_made_of_whole_folds(tmp_path):
+    cnn = YAML(typ="safe").load(PARAMS)["cnn"]
+    folds = load_params(PARAMS).data.folds
+    assert load_params(write_changed(tmp_path, "cnn", cnn | {"parts": folds})).cnn.parts == folds
+    path = write_changed(tmp_path, "cnn", cnn | {"parts": folds + 1})
+    with pytest.raises(ConfigError) as caught:
+        load_params(path)
+    assert str(caught.value) == (
+        f"{path}: cnn.parts = {folds + 1} is more than data.folds = {folds}: a part is made of whole folds; lower the "
+        "one or raise the other."
+    )
 
 
 @pytest.mark.parametrize(
@@ -272,7 +371,8 @@ def test_one_message_lists_every_problem(tmp_path):
     message = str(caught.value)
     assert "seed = -1 is not usable" in message
     assert "unknown key 'seeed'; did you mean 'seed'?" in message
-    for section in ("data", "backbones", "classifiers", "features", "cnn", "search", "ensemble"):
+    sections = ("data", "backbones", "classifiers", "features", "cnn", "search", "ensemble", "decision")
+    for section in (*sections, "networks", "fine_tuning"):
         assert f"key '{section}' is missing" in message
 
 
@@ -319,12 +419,19 @@ def test_missing_file(tmp_path):
         ("data", "group_pattern", r"'part_(\d+)'", r"part_(\d+)"),
         ("data", "group_pattern", "no", "no"),
         ("cnn", "epochs", "030", 30),  # octal 24 in YAML 1.1
+        ("fine_tuning", "learning_rate", "1e-3", 0.001),
         ("ensemble", "threshold", ".25", 0.25),
+        ("decision", "false_alarm_rate", "1e-2", 0.01),
+        ("decision", "max_escape_rate", "5e-3", 0.005),
+        ("decision", "cost", "~", None),
     ],
 )
 def test_yaml_1_2(tmp_path, section, key, text, value):
     content, n_replaced = re.subn(
-        rf"(?m)^(  {key}:) .*$", lambda line: f"{line[1]} {text}", PARAMS.read_text(encoding="utf-8")
+        # Up to the key, lines of its own section only: sections share names of keys.
+        rf"(?m)^({section}:\n(?: .*\n)*?  {key}:) .*$",
+        lambda found: f"{found[1]} {text}",
+        PARAMS.read_text(encoding="utf-8"),
     )
     assert n_replaced == 1
     read = getattr(getattr(load_params(write_text(tmp_path, content)), section), key)
@@ -333,7 +440,16 @@ def test_yaml_1_2(tmp_path, section, key, text, value):
 
 
 @pytest.mark.parametrize(
-    ("section", "key"), [(None, "seed"), ("data", "folds"), ("data", "leaks"), ("ensemble", "threshold")]
+    ("section", "key"),
+    [
+        (None, "seed"),
+        (None, "networks"),
+        ("fine_tuning", "epochs"),
+        ("data", "folds"),
+        ("data", "leaks"),
+        ("ensemble", "threshold"),
+        ("decision", "cost"),
+    ],
 )
 def test_params_are_frozen(section, key):
     params = load_params(PARAMS)

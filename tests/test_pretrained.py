@@ -27,7 +27,7 @@ SIZE = 64
 
 
 def feature_params(**changes) -> FeatureParams:
-    values = {"image_size": SIZE, "layers": {}, "pooling": ["avg"], "weights": {}}
+    values = {"image_size": SIZE, "flips": False, "layers": {}, "pooling": ["avg"], "weights": {}}
     return FeatureParams(**values | changes)
 
 
@@ -108,10 +108,33 @@ def test_pooled_layers_are_concatenated_in_order(tmp_path):
     np.testing.assert_allclose(last[:, 384:], feature_map.std((2, 3)), atol=1e-4)
 
 
+def test_features_are_the_mean_over_the_four_flips(tmp_path):
+    layers, pooling, models = {"efficientnet_lite0": ["blocks.0", "blocks.1"]}, ["avg", "max", "std"], {}
+    for flips in (False, True):
+        path = tmp_path / f"{flips}.onnx"
+        export_backbone("efficientnet_lite0", feature_params(flips=flips, layers=layers, pooling=pooling), path)
+        models[flips] = OnnxModel(path.read_bytes(), path.name)
+    assert [models[flips].metadata["flips"] for flips in (False, True)] == ["False", "True"]
+    images = random_images(3)
+    flipped = [images, images[:, ::-1], images[:, :, ::-1], images[:, ::-1, ::-1]]
+    each = [models[False].run(view, "features") for view in flipped]
+    features = models[True].run(images, "features")
+    np.testing.assert_allclose(features, np.mean(each, axis=0), atol=1e-4, rtol=1e-4)
+    assert np.abs(features - each[0]).max() > 1e-2, "one view alone says something else"
+    # All four views have the same features, and the map is that of the photograph as it lies.
+    for view in flipped:
+        np.testing.assert_allclose(models[True].run(view, "features"), features, atol=1e-4, rtol=1e-4)
+        expected = models[False].run(view, "feature_map")
+        np.testing.assert_allclose(models[True].run(view, "feature_map"), expected, atol=1e-4, rtol=1e-4)
+    maps = [models[True].run(view, "feature_map") for view in flipped[:2]]
+    assert np.abs(maps[0] - maps[1]).max() > 1e-2
+
+
 def test_the_same_export_gives_the_same_bytes_in_any_folder(tmp_path):
     paths = [tmp_path / "one.onnx", tmp_path / "other" / "two.onnx"]
     for path in paths:
-        export_backbone("efficientnet_lite0", feature_params(), path)
+        params = feature_params(flips=True, layers={"efficientnet_lite0": ["blocks.0", "blocks.1"]})
+        export_backbone("efficientnet_lite0", params, path)
     assert sha256_file(paths[0]) == sha256_file(paths[1])
     # The exporter notes source files; left in, they would differ from checkout to checkout.
     assert b".py" not in paths[0].read_bytes()
@@ -231,7 +254,12 @@ class TestOwnWeights:
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("resnet51", "unknown backbone 'resnet51'; did you mean 'resnet5?0?"), ("zzz", "unknown backbone 'zzz'; Known")],
+    [
+        ("resnet51", r"^unknown backbone 'resnet51'; did you mean 'resnet5?0?"),
+        ("zzz", r"^unknown backbone 'zzz'; Known: efficientnet_lite0, .* \(resnet50, .*"),
+        # The name comes from `networks` as well as from `backbones`, and only the first knows this one.
+        ("baseline_cn", r"^unknown backbone 'baseline_cn'; Known: .*; among networks also baseline_cnn\.$"),
+    ],
 )
 def test_unknown_backbone(name, message):
     with pytest.raises(ConfigError, match=message):
