@@ -4,11 +4,14 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import precision_recall_curve, roc_curve
 
+from inspection.guard import Guard
 from inspection.inspector import Verdict
 from inspection.labels import CLASS_NAMES, DEFECTIVE, NON_DEFECTIVE
 from inspection.metrics import DIGITS, calibration_curve, summarise
 
 ENSEMBLE = "ensemble"
+VERDICT_COLUMNS = ("path", "actual", "verdict", "defect_proba", "confidence", "cause", "unlikeness")
+"""Of the table of predictions; the others are the voters."""
 
 
 def score_models(labels: np.ndarray, proba: pd.DataFrame, verdicts: list[Verdict], threshold: float) -> dict[str, dict]:
@@ -20,7 +23,7 @@ def score_models(labels: np.ndarray, proba: pd.DataFrame, verdicts: list[Verdict
     proba : DataFrame, shape (n_images, n_voters)
         P(defective), one column per voter.
     verdicts : list of Verdict, shape (n_images,)
-        Of the ensemble. A part sent to review does not pass, so it counts as rejected.
+        Of the ensemble.
     threshold : float
         Of the voters.
 
@@ -31,12 +34,18 @@ def score_models(labels: np.ndarray, proba: pd.DataFrame, verdicts: list[Verdict
     """
     is_defect = labels == DEFECTIVE
     ensemble_proba = np.array([verdict.defect_proba for verdict in verdicts])
-    is_rejected = np.array([verdict.verdict != CLASS_NAMES[NON_DEFECTIVE] for verdict in verdicts])
-    scores = {ENSEMBLE: summarise(is_defect, ensemble_proba, is_rejected)}
+    passes, fails = outcomes(verdicts)
+    scores = {ENSEMBLE: summarise(is_defect, ensemble_proba, passes, fails)}
     for voter in proba:
         of_voter = proba[voter].to_numpy()
-        scores[voter] = summarise(is_defect, of_voter, of_voter >= threshold)
+        scores[voter] = summarise(is_defect, of_voter, of_voter < threshold, of_voter >= threshold)
     return scores
+
+
+def outcomes(verdicts: list[Verdict]) -> tuple[np.ndarray, np.ndarray]:
+    """Return which parts pass and which fail, two ndarray of bool; those that do neither go to review."""
+    words = np.array([verdict.verdict for verdict in verdicts])
+    return words == CLASS_NAMES[NON_DEFECTIVE], words == CLASS_NAMES[DEFECTIVE]
 
 
 def curves(labels: np.ndarray, proba: pd.DataFrame) -> dict[str, pd.DataFrame]:
@@ -88,6 +97,46 @@ def predictions_table(rows: pd.DataFrame, proba: pd.DataFrame, verdicts: list[Ve
             "verdict": [verdict.verdict for verdict in verdicts],
             "defect_proba": [verdict.defect_proba for verdict in verdicts],
             "confidence": [verdict.confidence for verdict in verdicts],
+            "cause": [verdict.cause for verdict in verdicts],
+            "unlikeness": [verdict.unlikeness for verdict in verdicts],
         }
     )
     return pd.concat([table, proba.reset_index(drop=True)], axis=1).round(6)
+
+
+def tabulate(labels: np.ndarray, predictions: pd.DataFrame, scores: dict[str, dict]) -> dict[str, pd.DataFrame]:
+    """Return the tables behind the curves: those of `curves`, ``leaderboard`` and ``predictions``.
+
+    Parameters
+    ----------
+    labels : ndarray of int, shape (n_images,)
+    predictions : DataFrame
+        From `predictions_table`.
+    scores : dict of dict
+        From `score_models`.
+    """
+    proba = predictions.drop(columns=list(VERDICT_COLUMNS)).assign(**{ENSEMBLE: predictions["defect_proba"]})
+    return curves(labels, proba) | {"leaderboard": leaderboard(scores), "predictions": predictions}
+
+
+def neighbour_tables(guard: Guard, features: np.ndarray, labels: pd.Series) -> list[pd.DataFrame]:
+    """Return the training images most like each photograph.
+
+    Parameters
+    ----------
+    guard : Guard
+    features : ndarray of float, shape (n_images, n_features)
+        Of the photographs, by the guard's backbone.
+    labels : Series of int
+        Of the training images, indexed by path.
+
+    Returns
+    -------
+    list of DataFrame, shape (n_images,)
+        ``path``, ``label`` and ``distance``, the nearest first.
+    """
+    tables = []
+    for positions, distances in zip(*guard.neighbours(features), strict=True):
+        paths = guard.paths[positions]
+        tables.append(pd.DataFrame({"path": paths, "label": labels[paths].to_numpy(), "distance": distances}))
+    return tables

@@ -63,6 +63,8 @@ def draw_gallery(path: str | Path, title: str, rows: pd.DataFrame, captions: lis
         axis.set_axis_off()
     for axis, row, caption in zip(axes, rows.itertuples(), captions, strict=False):
         axis.imshow(decode_file(row.path, decoding).pixels)
+        # Captions of a row at one height, whatever the shapes of its pictures.
+        axis.set_anchor("N")
         # parse_math: a file name may hold dollar signs.
         axis.set_title(caption, fontsize=8, color=COLOURS[CLASS_NAMES[row.label]], parse_math=False)
     with replacing(path) as temporary:

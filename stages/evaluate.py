@@ -1,12 +1,16 @@
-"""Judge the test images with the Inspector, as the viewer would, and write metrics, curves and the gallery."""
+"""Judge the test images with the Inspector, as the viewer would, and write metrics, curves and pictures."""
 
 import pandas as pd
 
-from inspection.evaluation import ENSEMBLE, curves, leaderboard, predictions_table, score_models
+from inspection.ensemble import Cause
+from inspection.evaluation import ENSEMBLE, neighbour_tables, outcomes, predictions_table, score_models, tabulate
+from inspection.evaluation_plots import draw_evaluation
 from inspection.files import replacing, write_json
+from inspection.insight_plots import plot_mistakes_with_neighbours
 from inspection.inspector import Inspector
-from inspection.labels import TEST
+from inspection.labels import DEFECTIVE, REVIEW, TEST
 from inspection.manifest import count_leaking, iterate_pixels, read_manifest
+from inspection.metrics import per_thousand
 from inspection.plots import plot_misclassified
 from stages.running import progress, run_stage
 
@@ -16,27 +20,33 @@ def evaluate() -> None:
     manifest = read_manifest("data/manifest.csv")
     rows = manifest[manifest["split"] == TEST].reset_index(drop=True)
     images = progress(iterate_pixels(rows, inspector.decoding), "inspecting", len(rows))
-    proba = pd.DataFrame(inspector.defect_proba(images), columns=inspector.voters)
-    verdicts = inspector.judge(proba.to_numpy(), rows["path"].tolist(), rows["sha256"].tolist())
-    labels = rows["label"].to_numpy()
-    scores = score_models(labels, proba, verdicts, inspector.threshold)
-    leaking = count_leaking(manifest)
-    if leaking:
-        print(f"NOTICE: {leaking} of {len(rows)} test images have copies in the training part: no score is honest.")
-    write_json("metrics/ensemble.json", scores[ENSEMBLE] | {"n_leaking_test_images": leaking})
-    for voter in inspector.voters:
-        write_json(f"metrics/voters/{voter}.json", scores[voter])
+    measured = inspector.measure(images)
+    verdicts = inspector.judge(measured, rows["path"].tolist(), rows["sha256"].tolist())
+    proba, labels = pd.DataFrame(measured.proba, columns=inspector.voters), rows["label"].to_numpy()
+    scores = score_models(labels, proba, verdicts, inspector.rules.threshold)
     predictions = predictions_table(rows, proba, verdicts)
-    tables = {
-        **curves(labels, proba.assign(**{ENSEMBLE: predictions["defect_proba"]})),
-        "leaderboard": leaderboard(scores),
-        "predictions": predictions,
-    }
+    write_metrics(scores, per_thousand(labels == DEFECTIVE, *outcomes(verdicts)), predictions, count_leaking(manifest))
+    tables = tabulate(labels, predictions, scores) | draw_evaluation("metrics", rows, predictions, inspector.rules)
     for name, table in tables.items():
         with replacing(f"metrics/curves/{name}.csv") as temporary:
             table.to_csv(temporary, index=False, lineterminator="\n")
-    is_wrong = predictions["actual"] != predictions["verdict"]
-    plot_misclassified("metrics/misclassified.png", predictions.assign(label=labels)[is_wrong], inspector.decoding)
+    verdicts_given = predictions["verdict"]
+    # A review is no mistake: a person looks.
+    is_wrong = ((verdicts_given != predictions["actual"]) & (verdicts_given != REVIEW)).to_numpy()
+    mistakes = predictions.assign(label=labels)[is_wrong]
+    neighbours = neighbour_tables(inspector.guard, measured.features[is_wrong], manifest.set_index("path")["label"])
+    plot_misclassified("metrics/misclassified.png", mistakes, inspector.decoding)
+    plot_mistakes_with_neighbours("metrics/mistakes.png", mistakes, neighbours, inspector.decoding)
+
+
+def write_metrics(scores: dict, of_thousand: dict, predictions: pd.DataFrame, n_leaking: int) -> None:
+    if n_leaking:
+        print(f"NOTICE: {n_leaking} of {len(predictions)} test images have copies in training: no score is honest.")
+    unlike_rate = round(float((predictions["cause"] == Cause.UNLIKE).mean()), 4)
+    ensemble = scores[ENSEMBLE] | {"unlike_rate": unlike_rate, "per_1000": of_thousand}
+    write_json("metrics/ensemble.json", ensemble | {"n_leaking_test_images": n_leaking})
+    for voter in scores.keys() - {ENSEMBLE}:
+        write_json(f"metrics/voters/{voter}.json", scores[voter])
 
 
 if __name__ == "__main__":

@@ -1,12 +1,16 @@
-"""Join the declared voters into models/ensemble.json, with weights from their out-of-fold scores."""
+"""Join the declared voters into models/ensemble.json, with rules learned from their out-of-fold scores."""
 
-from inspection.config import CNN_VOTER, load_params
-from inspection.ensemble import ENSEMBLE_FILE, describe_ensemble, vote_weight
+import numpy as np
+
+from inspection.config import load_params
+from inspection.ensemble import ENSEMBLE_FILE, describe_ensemble
 from inspection.files import replacing, sha256_file, write_json
+from inspection.insight_plots import plot_suspects
 from inspection.label_noise import label_suspects
-from inspection.labels import DEFECTIVE
 from inspection.manifest import read_training_rows
+from inspection.rule_fitting import fit_rules, summarise_out_of_fold
 from inspection.training_cards import read_cards, read_out_of_fold
+from inspection.voters import fingerprint
 from stages.running import run_stage
 
 MAX_SUSPECTS = 100
@@ -14,26 +18,28 @@ MAX_SUSPECTS = 100
 
 def fit_ensemble() -> None:
     params = load_params()
-    rules = params.ensemble
+    rows = read_training_rows("data/manifest.csv")
     shallow = [f"{backbone}_{classifier}" for backbone in params.backbones for classifier in params.classifiers]
-    cards = read_cards("metrics/training", [CNN_VOTER, *shallow])
-    all_scores = [read_out_of_fold("models", card) for card in cards]
-    weights = []
-    for scores in all_scores:
-        is_right = (scores["defect_proba"] >= rules.threshold) == (scores["label"] == DEFECTIVE)
-        weights.append(vote_weight(float(is_right.mean()), len(scores)))
-    with replacing("metrics/label_suspects.csv") as temporary:
-        label_suspects(all_scores, MAX_SUSPECTS).to_csv(temporary, index=False, lineterminator="\n")
+    cards = read_cards("metrics/training", [*params.networks, *shallow])
+    proba = np.column_stack([read_out_of_fold("models", card, rows) for card in cards])
+    fitted = fit_rules(proba, rows, params.ensemble, params.decision)
+    if fitted.notice:
+        print(f"NOTICE: {fitted.notice}")
     if len(cards) % 2 == 0:
         print(f"note: {len(cards)} voters can tie, and a tie is sent to review; an odd number cannot.")
+    write_json("metrics/out_of_fold.json", summarise_out_of_fold(fitted, proba, rows, [card["name"] for card in cards]))
+    decoding = params.data.decoding.as_decoding()
+    suspects = label_suspects(rows, fitted.out_of_fold, MAX_SUSPECTS)
+    with replacing("metrics/label_suspects.csv") as temporary:
+        suspects.to_csv(temporary, index=False, lineterminator="\n")
+    plot_suspects("metrics/label_suspects.png", suspects, decoding)
     trained_on = {
         "source": params.data.source,
-        "n_images": len(read_training_rows("data/manifest.csv")),
+        "n_images": len(rows),
         "manifest_sha256": sha256_file("data/manifest.csv"),
     }
-    decoding = params.data.decoding.as_decoding()
-    description = describe_ensemble(cards, weights, rules.voting, rules.threshold, trained_on, decoding)
-    write_json(f"models/{ENSEMBLE_FILE}", description)
+    guard = {"file": fingerprint("models", "guard.npz"), "network": f"backbones/{params.backbones[0]}.onnx"}
+    write_json(f"models/{ENSEMBLE_FILE}", describe_ensemble(cards, fitted.rules, trained_on, decoding, guard))
 
 
 if __name__ == "__main__":

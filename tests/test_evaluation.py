@@ -4,7 +4,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from inspection.evaluation import curves, leaderboard, predictions_table, score_models
+from inspection.evaluation import (
+    VERDICT_COLUMNS,
+    curves,
+    leaderboard,
+    neighbour_tables,
+    outcomes,
+    predictions_table,
+    score_models,
+    tabulate,
+)
+from inspection.guard import fit_guard
 from inspection.inspector import Verdict
 
 LABELS = np.array([1, 1, 1, 0, 0, 0])
@@ -13,7 +23,7 @@ PROBA = pd.DataFrame({"b_svm": [0.9, 0.5, 0.2, 0.6, 0.3, 0.1], "a_cnn": [0.9, 0.
 
 def verdicts_of(words, probas):
     return [
-        Verdict(f"part_{index}.png", "0" * 64, word, max(p, 1 - p), p, "because", ())
+        Verdict(f"part_{index}.png", "0" * 64, word, max(p, 1 - p), p, "vote", "because", (), index / 3)
         for index, (word, p) in enumerate(zip(words, probas, strict=True))
     ]
 
@@ -27,9 +37,10 @@ VERDICTS = verdicts_of(
 def test_score_models_by_hand():
     scores = score_models(LABELS, PROBA, VERDICTS, threshold=0.5)
     assert list(scores) == ["ensemble", "b_svm", "a_cnn"]
-    # Review does not pass: of the defects one of three escapes, of the good parts one of three is rejected.
+    # Review does not pass, nor does it fail: of the defects one of three escapes, of the good parts none is scrapped.
     ensemble = scores["ensemble"]
-    assert (ensemble["escape_rate"], ensemble["overkill_rate"], ensemble["accuracy"]) == (0.3333, 0.3333, 0.6667)
+    assert (ensemble["escape_rate"], ensemble["overkill_rate"], ensemble["accuracy"]) == (0.3333, 0.0, 0.6667)
+    assert (ensemble["review_rate"], scores["b_svm"]["review_rate"]) == (0.3333, 0.0)
     # 0.9 and 0.65 win 3 pairs each, 0.45 wins 2 of 3: 8/9.
     assert ensemble["roc_auc"] == 0.8889
     # 0.5 is exactly at the threshold, so rejected: only 0.2 escapes, only 0.6 is overkill. 0.9 wins 3, 0.5 2, 0.2 1.
@@ -58,6 +69,12 @@ def test_voters_are_judged_at_the_threshold(threshold, escape, overkill):
 def test_the_ensemble_is_judged_by_its_verdicts_alone():
     low, high = (score_models(LABELS, PROBA, VERDICTS, threshold)["ensemble"] for threshold in (0.1, 0.9))
     assert low == high
+
+
+def test_outcomes():
+    passes, fails = outcomes(VERDICTS)
+    assert passes.tolist() == [False, False, True, False, True, True]
+    assert fails.tolist() == [True, False, False, False, False, False]
 
 
 def test_curves_by_hand():
@@ -119,7 +136,12 @@ def test_predictions_table():
     rows = pd.DataFrame({"path": [f"data/{index}.png" for index in range(6)], "label": LABELS}, index=range(10, 16))
     proba = PROBA.assign(b_svm=[1 / 3, *PROBA["b_svm"][1:]])
     table = predictions_table(rows, proba, VERDICTS)
-    assert list(table) == ["path", "actual", "verdict", "defect_proba", "confidence", "b_svm", "a_cnn"]
+    assert list(table) == [*VERDICT_COLUMNS, "b_svm", "a_cnn"]
+    assert list(VERDICT_COLUMNS) == [
+        "path", "actual", "verdict", "defect_proba", "confidence", "cause", "unlikeness"
+    ]  # fmt: skip
+    assert table["cause"].tolist() == ["vote"] * 6
+    assert table["unlikeness"].tolist() == [0.0, 0.333333, 0.666667, 1.0, 1.333333, 1.666667]
     assert table["path"].tolist() == rows["path"].tolist()
     assert table["actual"].tolist() == ["defective"] * 3 + ["non_defective"] * 3
     assert table["verdict"].tolist() == [verdict.verdict for verdict in VERDICTS]
@@ -128,3 +150,34 @@ def test_predictions_table():
     assert table["b_svm"].tolist() == [0.333333, 0.5, 0.2, 0.6, 0.3, 0.1]
     assert table["a_cnn"].tolist() == PROBA["a_cnn"].tolist()
     assert not table.isna().any(axis=None)
+
+
+def test_tables_behind_the_curves():
+    rows = pd.DataFrame({"path": [f"data/{index}.png" for index in range(6)], "label": LABELS})
+    predictions = predictions_table(rows, PROBA, VERDICTS)
+    scores = score_models(LABELS, PROBA, VERDICTS, threshold=0.5)
+    tables = tabulate(LABELS, predictions, scores)
+    assert list(tables) == ["roc", "precision_recall", "calibration", "leaderboard", "predictions"]
+    for name in ("roc", "precision_recall", "calibration"):
+        assert tables[name]["voter"].drop_duplicates().tolist() == ["b_svm", "a_cnn", "ensemble"]
+    ensemble = tables["roc"][tables["roc"]["voter"] == "ensemble"].drop(columns="voter").reset_index(drop=True)
+    of_verdicts = curves(LABELS, predictions[["defect_proba"]])["roc"].drop(columns="voter")
+    pd.testing.assert_frame_equal(ensemble, of_verdicts)
+    assert sorted(tables["leaderboard"]["voter"]) == ["a_cnn", "b_svm", "ensemble"]
+    assert tables["predictions"] is predictions
+
+
+def test_neighbours_are_training_images_with_their_labels():
+    vectors = np.random.default_rng(0).normal(size=(24, 8)).astype(np.float32)
+    paths = np.array([f"data/{index}.png" for index in range(24)])
+    guard = fit_guard(vectors, paths, np.arange(24) % 3, 0.1)
+    # As a manifest has them: more images, in another order.
+    labels = pd.Series(np.append(np.arange(24)[::-1] % 2, [1, 1]), index=[*paths[::-1], "test/a.png", "test/b.png"])
+    first, second = neighbour_tables(guard, vectors[[5, 20]], labels)
+    for table, index in ((first, 5), (second, 20)):
+        assert list(table) == ["path", "label", "distance"]
+        assert len(table) == 5
+        assert table["path"][0] == f"data/{index}.png"
+        assert table["distance"].is_monotonic_increasing
+        assert table["label"].tolist() == [int(path[5:-4]) % 2 for path in table["path"]]
+    assert neighbour_tables(guard, vectors[:0], labels) == []

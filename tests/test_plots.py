@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from inspection import plots
@@ -62,6 +63,17 @@ def test_no_mistake_is_a_gallery_without_pictures(tmp_path, mistakes, drawn):
     [(_, title, rows, captions, _)] = drawn
     assert title == "Misclassified test images, most confident first (0 of 0)"
     assert len(rows) == len(captions) == 0
+
+
+def test_pictures_of_other_shapes_stand_under_captions_of_one_height(tmp_path, mistakes, monkeypatch):
+    kept = []
+    monkeypatch.setattr(plots, "Figure", lambda *given, **options: kept.append(Figure(*given, **options)) or kept[-1])
+    rows = mistakes([0.1, 0.2, 0.3])
+    for path, size in zip(rows["path"], [(40, 16), (16, 40), (16, 16)], strict=True):
+        Image.new("L", size).save(path)
+    plot_misclassified(tmp_path / "m.png", rows, AS_STORED)
+    tops = [axis.get_position().y1 for axis in kept[0].axes if axis.images]
+    assert tops == pytest.approx([tops[0]] * 3)
 
 
 def test_no_mistake_as_evaluation_selects_it(tmp_path):
