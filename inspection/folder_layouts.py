@@ -76,7 +76,7 @@ def read_tree(folder: Path, labels: Mapping[str, int]) -> ImageTree:
     Raises
     ------
     DataError
-        If there is no image, a folder cannot be read, or a name is not UTF-8.
+        If there is no image, a folder cannot be read, or no table can hold a name.
     """
     here = folder.resolve()
     paths, pending = [], [("", {here, *here.parents})]
@@ -90,7 +90,7 @@ def read_tree(folder: Path, labels: Mapping[str, int]) -> ImageTree:
                 if real not in above and (plain not in PASSED_OVER or plain in labels):
                     pending.append((f"{prefix}{entry.name}/", above | {real}))
             elif entry.name.lower().endswith(EXTENSIONS) and target.is_file():
-                paths.append(_checked_utf8(prefix + entry.name, folder))
+                paths.append(_checked(prefix + entry.name, folder))
     if not paths:
         raise DataError(f"{folder} holds no image ({', '.join(EXTENSIONS)}); add photographs or correct the path.")
     return ImageTree(folder, sorted(paths), labels)
@@ -188,11 +188,15 @@ def _followed(entry: os.DirEntry) -> os.DirEntry | Path:
     return Path(entry) if entry.is_symlink() else entry
 
 
-def _checked_utf8(name: str, folder: Path) -> str:
+def _checked(name: str, folder: Path) -> str:
+    """Return the name unless it would not come back from a CSV table as it went in."""
     try:
         name.encode()
     except UnicodeEncodeError as problem:
         raise DataError(f"{folder}: the name {name!r} is not UTF-8 and no table can hold it; rename it.") from problem
+    # A line feed is quoted by every writer; a carriage return alone is not, and ends the line for every reader.
+    if "\r" in name:
+        raise DataError(f"{folder}: the name {name!r} holds a carriage return and no table can hold it; rename it.")
     return name
 
 

@@ -89,7 +89,8 @@ class _Line:
     decimal_comma: bool
 
     def text(self, column: str) -> str:
-        return self.cells.get(column, "").strip()
+        # The line breaks of other systems: the manifest could not hold a carriage return.
+        return self.cells.get(column, "").strip().replace("\r\n", "\n").replace("\r", "\n")
 
     def number(self, column: str) -> float:
         """NaN when it is none."""
@@ -107,6 +108,8 @@ class _Line:
             raise self.refused(column, "it is not below the folder; use relative paths without '..'")
         if not path.name or "\0" in text:
             raise self.refused(column, "give the path of a file, relative to the folder")
+        if "\r" in text:
+            raise self.refused(column, "it holds a carriage return, which the manifest cannot hold; rename the file")
         return str(path)
 
     def refused(self, column: str, why: str) -> DataError:

@@ -35,12 +35,12 @@ LAYOUTS = {
 
 @dataclass(frozen=True)
 class Listing:
-    """What `list_any` found.
+    """What `list_labelled` or `list_any` found.
 
     Attributes
     ----------
     records : DataFrame
-        As from `list_images`, with NaN where the defect probability is not known.
+        See `list_labelled`; from `list_any` with NaN where the defect probability is not known.
     layout : str
         A key of `LAYOUTS`, or ``unlabelled``.
     """
@@ -50,6 +50,11 @@ class Listing:
 
 
 def list_images(source: str | Path, layout: str = "auto", classes: Mapping[str, str] | None = None) -> pd.DataFrame:
+    """Return the records of `list_labelled`."""
+    return list_labelled(source, layout, classes).records
+
+
+def list_labelled(source: str | Path, layout: str = "auto", classes: Mapping[str, str] | None = None) -> Listing:
     """List the labelled images of a source folder.
 
     The layouts, in the order in which ``auto`` tries them:
@@ -74,8 +79,9 @@ def list_images(source: str | Path, layout: str = "auto", classes: Mapping[str, 
 
     Returns
     -------
-    DataFrame
-        One row per image, sorted by path (a table: in its order), with the columns
+    Listing
+        ``layout`` is the one found. ``records`` has one row per image, sorted by path (a table: in its order), with
+        the columns
 
         - ``path``: the source folder plus the path below it, POSIX, spelled as the disk or the table spells it;
         - ``defect_probability``: float in [0, 1];
@@ -98,18 +104,18 @@ def list_images(source: str | Path, layout: str = "auto", classes: Mapping[str, 
     if table.is_file() and layout in ("auto", "csv"):
         records = read_table(table, source, labels)
         _check_both_parts(records, table)
-        return records
+        return Listing(records, "csv")
     if layout == "csv":
         raise _no_layout(source, layout)
     tree = read_tree(source, labels)
     layout = _choose_layout(tree, layout)
     records = label_tree(tree, layout)
     check_classes(tree, layout, records)
-    return records
+    return Listing(records, layout)
 
 
 def list_any(folder: str | Path, table: str | Path | None = None, classes: Mapping[str, str] | None = None) -> Listing:
-    """List the images of any folder, labelled as far as one of the layouts of `list_images` fits.
+    """List the images of any folder, labelled as far as one of the layouts of `list_labelled` fits.
 
     Images whose class is not known are unlabelled. Where no layout fits, all are, and their split is the name of the
     first folder on their path when that is one of a split.
@@ -120,7 +126,7 @@ def list_any(folder: str | Path, table: str | Path | None = None, classes: Mappi
     table : str or Path, optional
         A table of labels to use in place of the folder's own; its paths are relative to ``folder``.
     classes : mapping of str to str, optional
-        As for `list_images`.
+        As for `list_labelled`.
 
     Returns
     -------

@@ -8,7 +8,7 @@ from inspection.data_plots import plot_copies, plot_data, plot_sample_grid
 from inspection.files import write_json
 from inspection.indexing import check_unreadable, index_images
 from inspection.manifest import TRAIN, as_manifest, label_of, weigh_images, write_manifest
-from inspection.sources import group_by_name, list_images
+from inspection.sources import group_by_name, list_labelled
 from inspection.splits import divide, join_groups
 from stages.running import progress_of, run_stage
 
@@ -16,13 +16,13 @@ from stages.running import progress_of, run_stage
 def prepare() -> None:
     params = load_params()
     source, decoding = params.data.source, params.data.decoding.as_decoding()
-    records = list_images(source, params.data.layout, params.data.classes)
-    records = group_by_name(records, source, params.data.group_pattern, params.data.group_block)
+    listing = list_labelled(source, params.data.layout, params.data.classes)
+    records = group_by_name(listing.records, source, params.data.group_pattern, params.data.group_block)
     indexed = index_images(records, decoding, progress_of)
     check_unreadable(indexed, params.data.max_unreadable_share)
     labels = label_of(indexed.readable["defect_probability"], params.data.defect_threshold)
     audit = audit_images(indexed, labels, progress_of)
-    report = as_report(audit, source, params.data.layout)
+    report = as_report(audit, source, listing.layout)
     print(summary(report))
     images = audit.images.assign(
         stated_group=audit.images["group"],

@@ -136,7 +136,7 @@ def test_split_folders_keep_their_split(project, capsys):
     assert prepared.row("Train/N.G/a.bmp")["defect_type"] == "N.G"
     assert set(manifest["defect_type"]) == {"", "N.G"}
     assert (metrics["split"], metrics["n_leaking_test_images"], metrics["left_out"]) == ("supplied", 0, [])
-    assert prepared.audit["layout"] == "auto"
+    assert prepared.audit["layout"] == "split_folders"
     assert prepared.audit["classes"] == {
         "test": {"defective": 3, "non_defective": 3},
         "train": {"defective": 6, "non_defective": 6},
@@ -470,7 +470,7 @@ def test_evaluation_says_when_no_score_is_honest(with_backbone, capsys):
     assert scores["n_leaking_test_images"] == 2
     notices = [line for line in capsys.readouterr().out.splitlines() if line.startswith("NOTICE: ")]
     assert len(notices) == 2, "from prepare and from evaluate"
-    assert "2 of 8 test images have copies in the training part: no score is honest" in notices[1]
+    assert "2 of 8 test images have copies in training: no score is honest" in notices[1]
     predictions = pd.read_csv(with_backbone.folder / "metrics" / "curves" / "predictions.csv")
     assert len(predictions) == 8
     assert len(Inspector(with_backbone.folder / "models").voters) == 3

@@ -183,6 +183,13 @@ def test_any_text_and_number_survives(tmp_path_factory, rows):
     pd.testing.assert_frame_equal(read_manifest(path), manifest, check_exact=True)
 
 
+@pytest.mark.parametrize("name", ["a\nb.png", "\n.png"])
+def test_a_line_feed_in_a_file_name_survives(tmp_path, name):
+    manifest = as_manifest(divided(1, path=[name]))
+    write_manifest(tmp_path / "manifest.csv", manifest)
+    assert read_manifest(tmp_path / "manifest.csv")["path"].tolist() == [name]
+
+
 def test_training_rows(tmp_path):
     manifest = as_manifest(divided(9))
     write_manifest(tmp_path / "manifest.csv", manifest)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from inspection.errors import DataError
 from inspection.labels import CLASS_NAMES, FOLDER_NAMES, SPLIT_NAMES, class_labels, plain_name
-from inspection.sources import COLUMNS, LAYOUTS, group_by_name, list_any, list_images
+from inspection.sources import COLUMNS, LAYOUTS, group_by_name, list_any, list_images, list_labelled
 
 HEADER = "path,label"
 TEXT_COLUMNS = ("path", "split", "stratum", "group", "defect_type", "mask")
@@ -272,6 +272,30 @@ def test_name_that_no_table_can_hold(tmp_path):
     os.close(os.open(os.fsencode(tmp_path) + b"/defective/\xff.png", os.O_CREAT))
     with pytest.raises(DataError, match=r"the name 'defective/\\udcff\.png' is not UTF-8 .*; rename it"):
         list_images(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["two\rlines.png", "two\r/lines.png"])
+def test_name_with_a_carriage_return_is_named_with_the_way_out(tmp_path, name):
+    touch(tmp_path, "non_defective/1.png", f"defective/{name}")
+    said = re.escape(repr(f"defective/{name}"))
+    with pytest.raises(DataError, match=f"the name {said} holds a carriage return and no table can hold it; rename it"):
+        list_images(tmp_path)
+
+
+@pytest.mark.parametrize("layout", ["auto", None])
+@pytest.mark.parametrize(
+    ("names", "found"),
+    [
+        (["ok/1.png", "ng/2.png"], "class_folders"),
+        (["train/ok/1.png", "train/ng/2.png", "test/ok/3.png", "test/ng/4.png"], "split_folders"),
+        (["train/good/1.png", "test/good/2.png", "test/crack/3.png", "ground_truth/crack/3_mask.png"], "mvtec"),
+    ],
+)
+def test_the_layout_found_is_named(tmp_path, names, found, layout):
+    touch(tmp_path, *names)
+    assert list_labelled(tmp_path, layout or found).layout == found
+    write_table(tmp_path, HEADER, "1.png,0", "2.png,1")
+    assert list_labelled(tmp_path).layout == "csv"
 
 
 def test_folder_that_cannot_be_read(tmp_path, monkeypatch):
@@ -635,6 +659,11 @@ def test_paths_in_tables(tmp_path, written, path):
     assert listed(tmp_path) == [(path, 0.0)]
 
 
+def test_line_breaks_of_other_systems_become_line_feeds(tmp_path):
+    write_table(tmp_path, "path,label,group", 'a.png,0,"x\r\ny\rz"')
+    assert listed(tmp_path, "group") == [("a.png", 0.0, "x\ny\nz")]
+
+
 CELLS = st.text(st.characters(codec="utf-8", exclude_characters="\0/\\\r\n"), min_size=1, max_size=12)
 
 
@@ -711,6 +740,7 @@ ALL = "path,label,split,group,weight,defect_type,mask,stratum"
         ([ALL, "a.png,1,,,inf,,,"], ", line 2, weight 'inf'"),
         ([ALL, "a.png,1,,,nan,,,"], ", line 2, weight 'nan'"),
         ([ALL, "a.png,1,,,heavy,,,"], ", line 2, weight 'heavy'"),
+        ([HEADER, '"a\rb.png",1'], r", line \d, path 'a\\rb\.png': it holds a carriage return, .*; rename the file"),
         ([ALL, "a.png,1,,,,,m.png,"], r", line 2, mask 'm\.png': no file .*/source/m\.png; correct the path"),
         ([ALL, "a.png,1,,,,,.,"], r", line 2, mask '\.': give the path of a file"),
         ([ALL, "a.png,1,,,,,../up.png,"], r", line 2, mask '\.\./up\.png': it is not below the folder"),
