@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: repro test app experiments lint lock browser
+.PHONY: repro test app experiments results lint lock browser
 
 repro: $(VENV)/installed
 	dvc repro
@@ -20,6 +20,13 @@ DETAILS := (metrics/(voters|training|data)|inspection|stages|data/|models/|featu
 experiments: $(VENV)/installed
 	@dvc exp show --csv --only-changed --hide-workspace --drop '$(DETAILS)' | sed 's#metrics/ensemble.json:##g' | \
 		python -c 'import io, sys, pandas; table = sys.stdin.read(); print(pandas.read_csv(io.StringIO(table)).to_string(index=False, na_rep="") if table.strip() else "No experiment on this commit yet: dvc exp run -S ...")'
+
+# The tables of the README: all voters over several splits; hours on a small machine, continued where it was stopped.
+results: $(VENV)/installed
+	dvc repro export-backbone
+	python -m bench.protocols --protocols a
+	python -m bench.protocols --protocols b --seeds 3
+	python -m bench.protocols --protocols a --networks efficientnet_lite0
 
 lint: $(VENV)/installed-dev
 	ruff check .

@@ -133,16 +133,20 @@ def read_originals(source: str, folder: Path | None) -> list[File]:
     return [File(path.read_bytes(), path.suffix) for path in map(Path, alone["path"])]
 
 
-def read_tiles() -> Iterator[File]:
-    """Yield squares that do not overlap."""
+def picture_files() -> Iterator[Path]:
+    """Yield the files of `PICTURES` that are installed."""
     for package, (folder, names) in PICTURES.items():
         spec = importlib.util.find_spec(package)
-        for name in names if spec else ():
-            image = Image.open(Path(spec.origin).parent / folder / name)
-            for left, top in product(*(range(0, side - TILE + 1, TILE) for side in image.size)):
-                tile = image.crop((left, top, left + TILE, top + TILE))
-                if np.std(tile.convert("L")) >= MIN_TILE_CONTRAST:
-                    yield encode(tile, ".png")
+        yield from (Path(spec.origin).parent / folder / name for name in names if spec)
+
+
+def read_tiles() -> Iterator[File]:
+    """Yield squares that do not overlap."""
+    for image in map(Image.open, picture_files()):
+        for left, top in product(*(range(0, side - TILE + 1, TILE) for side in image.size)):
+            tile = image.crop((left, top, left + TILE, top + TILE))
+            if np.std(tile.convert("L")) >= MIN_TILE_CONTRAST:
+                yield encode(tile, ".png")
 
 
 def plan_copies(kinds: list[str], n_originals: int, random: np.random.Generator) -> Iterator[list[tuple[str, int]]]:

@@ -1,0 +1,213 @@
+"""How good is the whole ensemble, over several splits of the same photographs?
+
+Run after ``dvc repro export-backbone`` (``make results`` does both)::
+
+    python -m bench.protocols --seeds 5 --block 60
+
+Protocol (a): random, stratified by defect probability and kind of cell, 75/25, all images. Protocol (b): the same with
+blocks of consecutive file numbers kept together. Seeds are 0, 1, ... Every voter of params.yaml is trained as the
+pipeline trains it, rules are fitted on out-of-fold scores of the training part, and each test part is judged once.
+Scores are kept in .cache/protocols, by which `bench.insights` and a further call continue; delete that folder after a
+change of the code that trains. Other voters than those of params.yaml: ``--backbones``, ``--classifiers``,
+``--networks`` (also ``none``).
+"""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pandas as pd
+from scipy.special import expit
+from sklearn.metrics import roc_auc_score
+from tqdm import tqdm
+
+from inspection.cnn_training import LabelledImages, Recipe, log_odds, train_across_parts
+from inspection.config import Params, load_params
+from inspection.ensemble import GOOD, majority
+from inspection.evaluation import ENSEMBLE
+from inspection.features import extract_features
+from inspection.fine_tuning import make_recipe
+from inspection.images import resize
+from inspection.indexing import index_images
+from inspection.labels import DEFECTIVE, TEST, TRAIN
+from inspection.manifest import iterate_pixels, label_of, weigh_images
+from inspection.metrics import expected_calibration_error
+from inspection.rule_fitting import fit_rules
+from inspection.shallow import train_shallow
+from inspection.sources import group_by_name, list_images
+from inspection.splits import divide
+
+MEMORY = joblib.Memory(".cache/protocols", verbose=0)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--block", type=int, default=60, help="file numbers kept together in protocol (b)")
+    parser.add_argument("--protocols", nargs="+", choices=["a", "b"], default=["a", "b"])
+    for name in ("backbones", "classifiers", "networks"):
+        parser.add_argument(f"--{name}", nargs="+", help=f"instead of the {name} of params.yaml")
+    arguments = parser.parse_args()
+    params = choose_voters(load_params(), arguments)
+    images = read_images(params)
+    vectors = read_vectors(images, params)
+    blocks = group_by_name(images, params.data.source, r"(\d+)\D*$", arguments.block)["group"]
+    groups = {"a": images["path"], "b": blocks}
+    lines = []
+    with tempfile.TemporaryDirectory() as scratch:
+        prepared = {name: prepare(name, images, params, Path(scratch)) for name in params.networks}
+        for protocol in arguments.protocols:
+            for seed in range(arguments.seeds):
+                rows = divide(images.assign(group=groups[protocol], split=""), params.data, seed).images
+                of_voters = train_voters(rows, vectors, prepared, params, seed)
+                found = score(rows, of_voters, params)
+                print(f"{protocol} {seed}: {found['accuracy'].round(4).to_dict()}", flush=True)
+                lines.append(found.assign(protocol=protocol))
+    print_table(pd.concat(lines))
+
+
+def choose_voters(params: Params, arguments: argparse.Namespace) -> Params:
+    """Return params with the voters of the command line, where it names any."""
+    named = {name: getattr(arguments, name) for name in ("backbones", "classifiers", "networks")}
+    changes = {name: [] if values == ["none"] else values for name, values in named.items() if values}
+    return params.model_copy(update=changes)
+
+
+def show_progress(items, total: int, what: str = "features"):
+    """Wrap an iterable in a progress bar."""
+    return tqdm(items, total=total, desc=what)
+
+
+def read_images(params: Params) -> pd.DataFrame:
+    """Return all images of the source as rows to be divided."""
+    decoding = params.data.decoding.as_decoding()
+    images = index_images(list_images(params.data.source, params.data.layout, params.data.classes), decoding).readable
+    return images.assign(
+        photograph=np.arange(len(images)),
+        label=label_of(images["defect_probability"], params.data.defect_threshold),
+        weight=weigh_images(images, params.data),
+    )
+
+
+def read_vectors(images: pd.DataFrame, params: Params) -> dict[str, np.ndarray]:
+    """Return the features of all images by each backbone."""
+    decoding = params.data.decoding.as_decoding()
+    return {
+        name: extract_features(
+            f"models/backbones/{name}.onnx", images, ".cache/features", show_progress, decoding
+        ).vectors
+        for name in params.backbones
+    }  # fmt: skip
+
+
+def prepare(name: str, images: pd.DataFrame, params: Params, scratch: Path) -> tuple[Recipe, np.ndarray]:
+    """Return how a network is trained, and what its training needs of every image."""
+    recipe = make_recipe(name, params.cnn, params.fine_tuning, params.features.weights)
+    pixels = show_progress(iterate_pixels(images, params.data.decoding.as_decoding()), len(images), "loading")
+    pictures = np.stack([resize(image, recipe.image_size) for image in pixels])
+    (scratch / name).mkdir()
+    return recipe, recipe.prepare(pictures, scratch / name, lambda items, total: show_progress(items, total, name))
+
+
+def train_voters(
+    rows: pd.DataFrame,
+    vectors: dict[str, np.ndarray],
+    prepared: dict[str, tuple[Recipe, np.ndarray]],
+    params: Params,
+    seed: int,
+) -> dict[str, np.ndarray]:
+    """Return every voter's P(defective) of all images: out-of-fold for the training part, plain for the test part."""
+    order, known = rows.index.to_numpy(), (rows["split"] == TRAIN).to_numpy()
+    labels, weights, folds = (rows[column].to_numpy() for column in ("label", "weight", "fold"))
+    scores = {}
+    for name, (recipe, of_images) in prepared.items():
+        settings = repr([name, params.cnn, params.fine_tuning if name != "baseline_cnn" else None])
+        print(f"seed {seed}: {name}", flush=True)
+        scores[name] = network_scores(
+            settings, rows["sha256"].tolist(), known, labels, weights, folds % params.cnn.parts, seed,
+            recipe=recipe, prepared=of_images, order=order,
+        )  # fmt: skip
+    for backbone, of_backbone in vectors.items():
+        for name in params.classifiers:
+            print(f"seed {seed}: {backbone}_{name}", flush=True)
+            grid = getattr(params.search, name)
+            scores[f"{backbone}_{name}"] = shallow_scores(
+                name, grid, of_backbone[order], known, labels, weights, folds, seed
+            )
+    return scores
+
+
+@MEMORY.cache
+def shallow_scores(
+    name: str, grid: dict, features: np.ndarray, known: np.ndarray, labels: np.ndarray, weights: np.ndarray,
+    folds: np.ndarray, seed: int,
+) -> np.ndarray:  # fmt: skip
+    """Return P(defective) of one shallow voter."""
+    trained = train_shallow(name, grid, features[known], labels[known], weights[known], folds[known], seed)
+    proba = np.empty(len(labels))
+    proba[known] = trained.out_of_fold
+    scaled = trained.scaler.transform(features[~known])
+    proba[~known] = trained.classifier.predict_proba(scaled)[:, DEFECTIVE]
+    return proba
+
+
+@MEMORY.cache(ignore=["recipe", "prepared", "order"])
+def network_scores(
+    settings: str, fingerprints: list[str], known: np.ndarray, labels: np.ndarray, weights: np.ndarray,
+    parts: np.ndarray, seed: int, recipe: Recipe, prepared: np.ndarray, order: np.ndarray,
+) -> np.ndarray:  # fmt: skip
+    """Return P(defective) of one network; ``settings`` and ``fingerprints`` stand for what is left out of the key."""
+    train = LabelledImages(prepared, labels[known], weights[known], order[known])
+    network, out_of_fold = train_across_parts(recipe, train, parts[known], seed)
+    proba = np.empty(len(labels))
+    proba[known] = out_of_fold
+    proba[~known] = expit(log_odds(recipe, network, prepared, order[~known]))
+    return proba
+
+
+def score(rows: pd.DataFrame, of_voters: dict[str, np.ndarray], params: Params) -> pd.DataFrame:
+    """Fit the rules on the training part; return the scores on the test part, of every voter and the ensemble."""
+    train, test = ((rows["split"] == part).to_numpy() for part in (TRAIN, TEST))
+    proba = np.column_stack(list(of_voters.values()))
+    rules = fit_rules(proba[train], rows[train], params.ensemble, params.decision).rules
+    together = rules.combination.defect_proba(proba)
+    majority_fails = majority(proba, "hard", rules.threshold, rules.vote_weights) != GOOD
+    verdicts = {
+        ENSEMBLE: (together, together >= rules.threshold),
+        f"{ENSEMBLE}, majority": (together, majority_fails),
+        **{name: (of_voter, of_voter >= rules.threshold) for name, of_voter in of_voters.items()},
+    }
+    parts = {
+        "all": test,
+        "certain": test & rows["defect_probability"].isin([0, 1]).to_numpy(),
+        **{name: test & (rows["stratum"] == name).to_numpy() for name in sorted(set(rows["stratum"])) if name},
+    }
+    is_defect, lines = rows["label"].to_numpy() == DEFECTIVE, {}
+    for model, (of_model, fails) in verdicts.items():
+        line = {f"accuracy, {name}": np.mean((fails == is_defect)[part]) for name, part in parts.items()}
+        line["AUC"] = roc_auc_score(is_defect[test], of_model[test])
+        line["escape rate"] = np.mean(~fails[test & is_defect])
+        line["overkill rate"] = np.mean(fails[test & ~is_defect])
+        line["ECE"] = expected_calibration_error(is_defect[test], of_model[test])
+        lines[model] = line
+    return pd.DataFrame(lines).T.rename(columns={"accuracy, all": "accuracy"})
+
+
+def print_table(lines: pd.DataFrame) -> None:
+    """Print mean and standard deviation over the seeds as Markdown, the ensemble first."""
+    columns = [column for column in lines if column != "protocol"]
+    for protocol, of_protocol in lines.groupby("protocol"):
+        by_model = of_protocol[columns].groupby(level=0, sort=False)
+        mean, spread = by_model.mean(), by_model.std()
+        print(f"\nprotocol ({protocol}), {len(of_protocol) // len(mean)} seeds\n")
+        print("| model |", " | ".join(columns), "|")
+        print("|---" * (len(columns) + 1) + "|")
+        for model in mean.index:
+            cells = [f"{100 * mean.loc[model, c]:.2f} ± {100 * spread.loc[model, c]:.2f}" for c in columns]
+            print(f"| {model} |", " | ".join(cells), "|")
+
+
+if __name__ == "__main__":
+    main()
