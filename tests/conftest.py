@@ -9,7 +9,17 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from stages import evaluate, export_backbone, extract_features, fit_ensemble, prepare, train_cnn, train_shallow
+from stages import (
+    evaluate,
+    export_backbone,
+    extract_features,
+    fit_ensemble,
+    fit_guard,
+    prepare,
+    report,
+    train_cnn,
+    train_shallow,
+)
 from tests.parts import save_twelve_bits, write_class_folders
 
 ROOT = Path(__file__).parent.parent
@@ -29,7 +39,11 @@ def tiny_params() -> dict:
     params["data"] |= {"source": "data/raw", "folds": 3}
     params["backbones"] = [BACKBONE]
     params["features"] |= {"image_size": 64, "layers": {BACKBONE: ["blocks.3", "blocks.4"]}}
-    params["cnn"] |= {"image_size": 32, "channels": [8, 16], "epochs": 8, "learning_rate": 0.01, "batch_size": 8}
+    params["networks"] = ["baseline_cnn"]
+    params["cnn"] |= {
+        "image_size": 32, "channels": [8, 16], "epochs": 8, "parts": 2, "learning_rate": 0.01, "batch_size": 8,
+    }  # fmt: skip
+    params["fine_tuning"] |= {"image_size": 64, "epochs": 2, "batch_size": 8}
     params["search"] = {
         "svm": {"C": [1, 4]},
         "random_forest": {"n_estimators": [20]},
@@ -64,11 +78,14 @@ def run_stages_in(folder: Path, params: dict) -> None:
         if not (folder / "models" / "backbones" / f"{backbone}.onnx").exists():
             run_stage_in(folder, export_backbone.export, "--backbone", backbone)
         run_stage_in(folder, extract_features.extract, "--backbone", backbone)
-    run_stage_in(folder, train_cnn.train)
+    for network in params["networks"]:
+        run_stage_in(folder, train_cnn.train, "--network", network)
     for backbone, classifier in product(params["backbones"], params["classifiers"]):
         run_stage_in(folder, train_shallow.train, "--backbone", backbone, "--classifier", classifier)
+    run_stage_in(folder, fit_guard.fit)
     run_stage_in(folder, fit_ensemble.fit_ensemble)
     run_stage_in(folder, evaluate.evaluate)
+    run_stage_in(folder, report.report)
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
+import inspection
 from tests.conftest import ROOT
 
 PIPELINE = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
@@ -105,12 +106,23 @@ def test_stage_scripts_stay_thin():
 
 
 ROOMS = [
-    {"inspector"}, {"ensemble"}, {"voters"}, {"cnn", "shallow", "features", "pretrained"},
-    {"onnx_models", "onnx_export"},
+    {"presentation", "demo", "run_report", "evaluation_plots"}, {"html_report"}, {"evaluation"},
+    {"insight_plots"}, {"insight"}, {"inspector"}, {"rule_fitting"}, {"ensemble"}, {"guard", "training_cards"},
+    {"voters"}, {"fine_tuning"}, {"cnn_training"}, {"cnn", "shallow", "features", "pretrained", "label_noise"},
+    {"wording"}, {"combination", "operating_point"}, {"calibration"}, {"onnx_models", "onnx_export"},
     {"data_metrics", "data_plots", "audit_report"}, {"splits", "leakage_probe"}, {"audit"}, {"indexing", "health"},
     {"copies"}, {"registration"}, {"plots"}, {"metrics"}, {"manifest"}, {"sources"}, {"folder_layouts", "label_tables"},
     {"config"}, {"images", "files"}, {"labels"}, {"errors"},
 ]  # fmt: skip
+
+
+def test_every_module_stands_in_one_room():
+    modules = sorted(path.stem for path in (ROOT / "inspection").glob("*.py") if not path.stem.startswith("__"))
+    assert sorted(name for room in ROOMS for name in room) == modules
+
+
+def test_the_package_names_its_rooms_in_order():
+    assert [set(re.findall(r"``(\w+)``", room)) for room in inspection.__doc__.split(">")] == ROOMS
 
 
 def test_rooms_import_one_way():

@@ -119,15 +119,28 @@ def test_everything_the_pipeline_promises_is_there(repository):
     models = {
         path.relative_to(repository.folder / "models").as_posix() for path in repository.folder.rglob("models/**/*.*")
     }
-    assert {"baseline_cnn.pth", "baseline_cnn.onnx", f"backbones/{BACKBONE}.onnx", "ensemble.json"} <= models
+    assert {
+        "baseline_cnn.pth",
+        "baseline_cnn.onnx",
+        f"backbones/{BACKBONE}.onnx",
+        "guard.npz",
+        "ensemble.json",
+    } <= models
     assert {f"{BACKBONE}_{c}{suffix}" for c in CLASSIFIERS for suffix in (".pkl", "_scaler.pkl")} <= models
     assert repository.voters() == VOTERS
     keys = {path.name: set(json.loads(path.read_text())) for path in (repository.folder / "metrics/voters").iterdir()}
     assert set(keys) == {f"{voter}.json" for voter in VOTERS}
     ensemble = repository.read_json("metrics/ensemble.json")
     assert ensemble.pop("n_leaking_test_images") == 0
+    assert 0 <= ensemble.pop("unlike_rate") <= 2 / 16
+    assert {"escapes", "overkill", "reviews"} <= set(ensemble.pop("per_1000"))
+    out_of_fold = repository.read_json("metrics/out_of_fold.json")
+    assert [line["voter"] for line in out_of_fold["voters"]] == VOTERS
+    assert out_of_fold["operating_point"] == []
+    report = (repository.folder / "metrics/report.html").read_text(encoding="utf-8")
+    assert "The vote decides (hard); nothing is promised" in report
     assert {frozenset(names) for names in keys.values()} == {frozenset(ensemble)}
-    curves = {path.name for path in (repository.folder / "metrics/cnn/plots/metrics").rglob("*.tsv")}
+    curves = {path.name for path in (repository.folder / "metrics/cnn/baseline_cnn/plots/metrics").rglob("*.tsv")}
     assert {"train_loss.tsv", "held_out_loss.tsv", "held_out_roc_auc.tsv"} <= curves
 
 
@@ -143,7 +156,10 @@ def test_dvc_keeps_git_clean_and_has_nothing_to_do(repository):
     "name",
     [
         "data/audit.json", "data/manifest.csv", "metrics/copies.png", "metrics/data.png", "metrics/sample_grid.png",
-        "metrics/label_suspects.csv", "metrics/misclassified.png", "metrics/curves/predictions.csv",
+        "metrics/label_suspects.csv", "metrics/label_suspects.png", "metrics/misclassified.png", "metrics/mistakes.png",
+        "metrics/agreement.png", "metrics/calibration.png", "metrics/rates_by_value.png", "metrics/scores.png",
+        "metrics/tradeoff.png", "metrics/report.html", "metrics/curves/predictions.csv",
+        "metrics/curves/rates_by_value.csv", "metrics/curves/tradeoff.csv",
     ],
 )  # fmt: skip
 def test_what_is_large_or_shows_photographs_is_in_dvc_and_not_in_git(repository, name):
@@ -159,7 +175,8 @@ def test_metrics_are_in_git_and_nothing_else_that_a_run_writes(repository):
     written = {name for name in tracked if not name.startswith((*CODE, ".dvc/"))}
     assert {name for name in written if not name.startswith("metrics/")} == {"params.yaml", "data/raw.dvc", "dvc.lock"}
     assert {Path(name).suffix for name in written if name.startswith("metrics/")} == {".json", ".csv", ".tsv"}
-    names = {"metrics/data.json", "metrics/ensemble.json", "metrics/curves/roc.csv", "dvc.lock", "data/raw.dvc"}
+    names = {"metrics/data.json", "metrics/ensemble.json", "metrics/out_of_fold.json", "metrics/curves/roc.csv"}
+    names |= {"dvc.lock", "data/raw.dvc"}
     assert names | {f"metrics/voters/{voter}.json" for voter in VOTERS} <= tracked
     assert repository.read_json("metrics/data.json")["n_photographs"] == 2 * N_PER_CLASS
     assert repository.read_json("data/audit.json")["folder"] == "data/raw"
@@ -198,9 +215,32 @@ def test_a_second_run_from_scratch_gives_the_same_bytes(repository, tmp_path):
     assert again.status() == []
 
 
+DECIDING = {"check-params", "fit-ensemble", "evaluate", "report"}
+
+
+def test_a_promise_reruns_only_what_decides(restored):
+    # Of 24 defective training parts: 9 support 30 % with 95 %, and 59 would be needed for 5 %.
+    done = restored.dvc("exp", "run", "-S", "decision.max_escape_rate=0.3", "-S", "decision.max_overkill_rate=0.3")
+    assert stages_run(done) == DECIDING
+    point = restored.read_json("models/ensemble.json")["operating_point"]
+    assert (point["max_escape_rate"], point["confidence"], point["n_defects"]) == (0.3, 0.95, 24)
+    assert restored.read_json("metrics/out_of_fold.json")["operating_point"] == [point]
+    report = restored.folder / "metrics/report.html"
+    assert "at most 30% of the defective parts pass" in report.read_text(encoding="utf-8")
+    done = restored.dvc("exp", "run", "-S", "decision.max_escape_rate=0.05")
+    assert "NOTICE: decision.max_escape_rate = 0.05 with confidence 0.95 needs at least 59 defective" in done.stdout
+    assert restored.read_json("models/ensemble.json")["operating_point"] is None
+    assert "A promise of 5% was asked for" in report.read_text(encoding="utf-8")
+
+
+def test_a_rate_of_false_alarms_fits_the_guard_anew(restored):
+    done = restored.dvc("exp", "run", "-S", "decision.false_alarm_rate=0.2")
+    assert stages_run(done) == DECIDING | {"fit-guard"}
+
+
 def test_a_voting_rule_reruns_only_what_votes(restored):
     done = restored.dvc("exp", "run", "-S", "ensemble.voting=soft")
-    assert stages_run(done) == {"check-params", "fit-ensemble", "evaluate"}
+    assert stages_run(done) == DECIDING
     assert "ensemble.voting" in restored.dvc("params", "diff").stdout
     assert "soft" in restored.dvc("params", "diff").stdout
     assert restored.read_json("models/ensemble.json")["voting"] == "soft"
@@ -208,7 +248,7 @@ def test_a_voting_rule_reruns_only_what_votes(restored):
 
 def test_a_grid_reruns_only_its_classifier_and_metrics_diff_shows_it(restored):
     done = restored.dvc("exp", "run", "-S", "search.svm.C=[0.0001]")
-    assert stages_run(done) == {"check-params", f"train-shallow@{BACKBONE}-svm", "fit-ensemble", "evaluate"}
+    assert stages_run(done) == DECIDING | {f"train-shallow@{BACKBONE}-svm"}
     diff = json.loads(restored.dvc("metrics", "diff", "--json").stdout)
     assert (
         "metrics/training/efficientnet_lite0_svm.json" in diff or "metrics/voters/efficientnet_lite0_svm.json" in diff
@@ -226,9 +266,9 @@ def test_a_grid_reruns_only_its_classifier_and_metrics_diff_shows_it(restored):
 def test_a_new_backbone_runs_alone_and_leaves_no_stale_voter(restored):
     done = restored.dvc("exp", "run", "-S", "backbones=[efficientnet_lite1]", "-S", "classifiers=[svm,random_forest]")
     new = "efficientnet_lite1"
-    assert stages_run(done) == {
-        "check-params", f"export-backbone@{new}", f"extract-features@{new}", f"train-shallow@{new}-svm",
-        f"train-shallow@{new}-random_forest", "fit-ensemble", "evaluate",
+    assert stages_run(done) == DECIDING | {
+        f"export-backbone@{new}", f"extract-features@{new}", f"train-shallow@{new}-svm",
+        f"train-shallow@{new}-random_forest", "fit-guard",
     }  # fmt: skip
     voters = ["baseline_cnn", f"{new}_svm", f"{new}_random_forest"]
     assert restored.voters() == voters
@@ -241,12 +281,30 @@ def test_a_new_backbone_runs_alone_and_leaves_no_stale_voter(restored):
     assert restored.voters() == VOTERS
 
 
+def test_a_fine_tuned_network_is_trained_alone_and_votes(restored):
+    done = restored.dvc("exp", "run", "-S", f"networks=[baseline_cnn,{BACKBONE}]")
+    assert stages_run(done) == DECIDING | {f"train-cnn@{BACKBONE}"}
+    assert restored.voters() == ["baseline_cnn", BACKBONE, *VOTERS[1:]]
+    for name in (f"models/{BACKBONE}.onnx", f"models/{BACKBONE}.pth", f"models/out_of_fold/{BACKBONE}.csv"):
+        assert (restored.folder / name).is_file(), name
+    curves = {path.stem for path in (restored.folder / f"metrics/cnn/{BACKBONE}/plots/metrics").rglob("*.tsv")}
+    assert {"train_loss", "held_out_loss"} <= curves
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         (
             {"backbones": ["efficientnet_lite9"]},
             "unknown backbone 'efficientnet_lite9'; did you mean 'efficientnet_lite",
+        ),
+        (
+            {"networks": ["efficientnet_lite9"]},
+            "unknown backbone 'efficientnet_lite9'; did you mean 'efficientnet_lite",
+        ),
+        (
+            {"networks": [BACKBONE], "fine_tuning": tiny_params()["fine_tuning"] | {"frozen": {BACKBONE: "blocks.99"}}},
+            f"fine_tuning.frozen.{BACKBONE}: node: 'blocks.99' is not present",
         ),
         (
             {"features": tiny_params()["features"] | {"layers": {BACKBONE: ["blocks.99"]}}},
@@ -257,6 +315,11 @@ def test_a_new_backbone_runs_alone_and_leaves_no_stale_voter(restored):
             f"features.weights.{BACKBONE}: no file 'weights/own.pth'; put it there or remove the entry",
         ),
         ({"treshold": 0.5}, "unknown key 'treshold'"),
+        ({"cnn": tiny_params()["cnn"] | {"parts": 4}}, "cnn.parts = 4 is more than data.folds = 3"),
+        (
+            {"decision": tiny_params()["decision"] | {"max_escape_rate": 1}},
+            "decision.max_escape_rate = 1 is not usable",
+        ),
         ({"seed": "zero"}, "seed = 'zero' is not usable"),
         ({"search": tiny_params()["search"] | {"svm": {"c": [1]}}}, "search.svm: SVC has no parameter 'c'"),
         ({"classifiers": ["svm", "knn"]}, "classifiers.1 = 'knn' is not usable: Input should be 'svm'"),
