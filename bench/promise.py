@@ -18,7 +18,7 @@ import argparse
 import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
-from scipy.special import expit
+from scipy import special
 from scipy.stats import betabinom
 from sklearn.model_selection import PredefinedSplit, cross_val_predict
 from sklearn.pipeline import make_pipeline
@@ -99,7 +99,7 @@ def svm_proba(vectors: np.ndarray, rows: pd.DataFrame, train: np.ndarray, cost: 
     proba = np.empty(len(rows))
     proba[train] = calibrate_across_folds(scores, labels, weights, folds)
     pipeline.fit(vectors[train], labels, **weighed)
-    proba[~train] = expit(slope[0] * pipeline.decision_function(vectors[~train]) + intercept)
+    proba[~train] = special.expit(slope[0] * pipeline.decision_function(vectors[~train]) + intercept)
     return proba
 
 
