@@ -1,4 +1,4 @@
-"""One run of the viewer in a real browser: what an inspector does, and that nothing leaves the machine."""
+"""Viewer and report in a real browser: what people see, and that nothing leaves the machine."""
 
 import json
 import re
@@ -54,6 +54,23 @@ def test_an_inspector_gets_a_verdict_in_a_browser_and_nothing_leaves_the_machine
         assert page.locator(".verdict").count() == 0
         assert not page.get_by_role("button", name="Analyze Image").is_enabled()
     assert {re.match(r"\w+://[^/]+", url)[0] for url in contacted} == {address, address.replace("http", "ws")}
+
+
+@pytest.mark.parametrize("width", [1280, 794], ids=["screen", "A4"])
+def test_the_report_shows_every_picture_offline_and_prints(tiny_project, width):
+    if CHROMIUM is None:
+        pytest.skip("no Chromium on the PATH; on Debian: apt-get install chromium")
+    report = tiny_project / "metrics" / "report.html"
+    with browser_page(width) as page:
+        contacted = watch_requests(page)
+        page.goto(report.as_uri())
+        assert page.get_by_role("heading", level=2).all_inner_texts()[0] == "What to expect of the verdicts"
+        widths = page.evaluate("[...document.images].map(image => image.naturalWidth)")
+        assert len(widths) >= 10
+        assert min(widths) > 100, "every picture is drawn"
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, "nothing sticks out at the right"
+        assert page.pdf(format="A4").count(b"/Type /Page\n") >= 3
+    assert contacted == [report.as_uri()]
 
 
 def watch_requests(page) -> list[str]:
