@@ -25,7 +25,7 @@ experiments: $(VENV)/installed
 results: $(VENV)/installed
 	dvc repro export-backbone
 	python -m bench.protocols --protocols a
-	python -m bench.protocols --protocols b --seeds 3 --networks none
+	python -m bench.protocols --protocols b --seeds 3
 	python -m bench.protocols --protocols a --networks efficientnet_lite0
 
 lint: $(VENV)/installed-dev
