@@ -1,7 +1,7 @@
 """The viewer: upload a photograph of a part, get the ensemble's verdict. `streamlit run streamlit_app.py`.
 
-Widgets only: what is said about a photograph comes from `inspection.inspector`, or in Demo Mode from `inspection.demo`,
-and how it is put from `inspection.presentation`.
+Widgets only: what is said about a photograph comes from `inspection.decision.inspector`, or in Demo Mode from
+`inspection.station.demo`, and how it is put from `inspection.station.presentation`.
 File names and model names are other people's words. They reach the page as escaped HTML, never as Markdown, in which
 a file called ``**GOOD**.png`` would shout and one called ``www.example.com.png`` would become a link.
 """
@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 from PIL import Image
 
-from inspection.ensemble import ENSEMBLE_FILE, Rules
+from inspection.data.images import AS_STORED, EXTENSIONS, Decoding, decode
+from inspection.decision.ensemble import ENSEMBLE_FILE, Rules
 from inspection.errors import ImageError, ModelsError
 from inspection.files import sha256_bytes, sha256_file
-from inspection.images import AS_STORED, EXTENSIONS, Decoding, decode
-from inspection.presentation import (
+from inspection.station.presentation import (
     LOOKS,
     breakable,
     confidence_words,
@@ -40,7 +40,7 @@ from inspection.presentation import (
 )
 
 if TYPE_CHECKING:
-    from inspection.inspector import Inspector, Verdict
+    from inspection.decision.inspector import Inspector, Verdict
 
 # Comments, because Streamlit prints a text that stands alone onto the page.
 # Environment variable that names another models folder than the one beside this file:
@@ -138,7 +138,7 @@ def load_inspector(folder: str, fingerprint: str) -> "Inspector":
     ModelsError
         See `Inspector`. Streamlit keeps no errors, so the next rerun looks again.
     """
-    from inspection.inspector import Inspector  # brings ONNX Runtime: the page's frame is drawn before it
+    from inspection.decision.inspector import Inspector  # brings ONNX Runtime: the page's frame is drawn before it
 
     inspector = Inspector(folder)
     if sha256_file(Path(folder) / ENSEMBLE_FILE) != fingerprint:
@@ -148,7 +148,7 @@ def load_inspector(folder: str, fingerprint: str) -> "Inspector":
 
 def demo_judge() -> Judge:
     """Return the judge that makes its verdicts up."""
-    from inspection import demo
+    from inspection.station import demo
 
     return Judge(DEMO_KEY, demo.simulate, demo.VOTERS, demo.RULES, {})
 

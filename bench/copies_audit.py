@@ -36,10 +36,10 @@ from PIL import Image
 from tqdm import tqdm
 
 from bench.made_copies import COMBINED, KINDS, RESIZED, File, encode, make_copy
-from inspection.audit import audit_images
-from inspection.indexing import index_images
+from inspection.audit.findings import audit_images
+from inspection.audit.indexing import index_images
+from inspection.data.sources import list_any
 from inspection.labels import UNLABELLED
-from inspection.sources import list_any
 
 ELPV = Path("data/elpv/images")
 PICTURES = {

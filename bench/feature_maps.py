@@ -23,10 +23,10 @@ from sklearn.svm import SVC
 from tqdm import tqdm
 
 from inspection.config import POOLINGS, FeatureParams
-from inspection.images import resize
-from inspection.manifest import iterate_pixels, read_training_rows
-from inspection.onnx_models import OnnxModel
-from inspection.pretrained import FeatureNetwork, export_backbone, load_pretrained
+from inspection.data.images import resize
+from inspection.data.manifest import iterate_pixels, read_training_rows
+from inspection.networks.onnx_models import OnnxModel
+from inspection.networks.pretrained import FeatureNetwork, export_backbone, load_pretrained
 
 LAYERS = ("blocks.3", "blocks.4", "blocks.5", "blocks.6", "bn2")
 LAYER_SETS = (*((layer,) for layer in LAYERS), ("blocks.4", "blocks.5"), ("blocks.3", "blocks.4", "blocks.5"),

@@ -29,8 +29,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from inspection.data.images import MAX_ASPECT_RATIO, MAX_PIXELS, MIN_SIDE, Decoding, decode
 from inspection.errors import ImageError
-from inspection.images import MAX_ASPECT_RATIO, MAX_PIXELS, MIN_SIDE, Decoding, decode
 
 HANG_SECONDS = 60
 """Longest time for one input: the slowest good image, of MAX_PIXELS, takes a few seconds."""
@@ -181,7 +181,7 @@ def is_decoded(data: bytes, decoding: Decoding) -> bool:
     Raises
     ------
     AssertionError
-        If the image is not what `inspection.images.decode` promises, or the error does not name its file.
+        If the image is not what `inspection.data.images.decode` promises, or the error does not name its file.
     Warning
         If one leaks.
     """

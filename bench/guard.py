@@ -19,13 +19,13 @@ from tqdm import tqdm
 from bench.copies_audit import picture_files
 from bench.splits import audited_images
 from inspection.config import Params, load_params
-from inspection.features import extract_features
-from inspection.guard import fit_guard
-from inspection.images import decode_file, resize
+from inspection.data.images import decode_file, resize
+from inspection.data.splits import divide
 from inspection.labels import TEST, TRAIN
-from inspection.metrics import share_interval
-from inspection.onnx_models import OnnxModel
-from inspection.splits import divide
+from inspection.networks.onnx_models import OnnxModel
+from inspection.reports.tables.metrics import share_interval
+from inspection.voters.features import extract_features
+from inspection.voters.guard import fit_guard
 
 SIZE = 300
 

@@ -28,12 +28,12 @@ from tqdm import tqdm
 from bench.protocols import read_images, read_vectors
 from inspection.calibration import calibrate_across_folds, fit_logistic
 from inspection.config import Params, load_params
-from inspection.ensemble import BAD, GOOD, decide
+from inspection.data.splits import divide
+from inspection.decision.ensemble import BAD, GOOD, decide
+from inspection.decision.operating_point import OperatingPoint
+from inspection.decision.rule_fitting import fit_rules
 from inspection.labels import DEFECTIVE, TEST, TRAIN
-from inspection.operating_point import OperatingPoint
-from inspection.rule_fitting import fit_rules
-from inspection.shallow import make_classifier
-from inspection.splits import divide
+from inspection.voters.shallow import make_classifier
 
 
 def main() -> None:

@@ -23,21 +23,21 @@ from scipy.special import expit
 from sklearn.metrics import roc_auc_score
 from tqdm import tqdm
 
-from inspection.cnn_training import LabelledImages, Recipe, log_odds, train_across_parts
+from inspection.audit.indexing import index_images
 from inspection.config import Params, load_params
-from inspection.ensemble import GOOD, majority
-from inspection.evaluation import ENSEMBLE
-from inspection.features import extract_features
-from inspection.fine_tuning import make_recipe
-from inspection.images import resize
-from inspection.indexing import index_images
+from inspection.data.images import Decoding, resize
+from inspection.data.manifest import iterate_pixels, label_of, weigh_images
+from inspection.data.sources import group_by_name, list_images
+from inspection.data.splits import divide
+from inspection.decision.ensemble import GOOD, majority
+from inspection.decision.rule_fitting import fit_rules
 from inspection.labels import DEFECTIVE, TEST, TRAIN
-from inspection.manifest import iterate_pixels, label_of, weigh_images
-from inspection.metrics import expected_calibration_error
-from inspection.rule_fitting import fit_rules
-from inspection.shallow import train_shallow
-from inspection.sources import group_by_name, list_images
-from inspection.splits import divide
+from inspection.networks.fine_tuning import make_recipe
+from inspection.networks.training import LabelledImages, Recipe, log_odds, train_across_parts
+from inspection.reports.tables.evaluation import ENSEMBLE
+from inspection.reports.tables.metrics import expected_calibration_error
+from inspection.voters.features import extract_features
+from inspection.voters.shallow import train_shallow
 
 MEMORY = joblib.Memory(".cache/protocols", verbose=0)
 
@@ -82,7 +82,7 @@ def show_progress(items, total: int, what: str = "features"):
 
 def read_images(params: Params) -> pd.DataFrame:
     """Return all images of the source as rows to be divided."""
-    decoding = params.data.decoding.as_decoding()
+    decoding = Decoding.of(params.data.decoding)
     images = index_images(list_images(params.data.source, params.data.layout, params.data.classes), decoding).readable
     return images.assign(
         photograph=np.arange(len(images)),
@@ -93,7 +93,7 @@ def read_images(params: Params) -> pd.DataFrame:
 
 def read_vectors(images: pd.DataFrame, params: Params) -> dict[str, np.ndarray]:
     """Return the features of all images by each backbone."""
-    decoding = params.data.decoding.as_decoding()
+    decoding = Decoding.of(params.data.decoding)
     return {
         name: extract_features(
             f"models/backbones/{name}.onnx", images, ".cache/features", show_progress, decoding
@@ -105,7 +105,7 @@ def read_vectors(images: pd.DataFrame, params: Params) -> dict[str, np.ndarray]:
 def prepare(name: str, images: pd.DataFrame, params: Params, scratch: Path) -> tuple[Recipe, np.ndarray]:
     """Return how a network is trained, and what its training needs of every image."""
     recipe = make_recipe(name, params.cnn, params.fine_tuning, params.features.weights)
-    pixels = show_progress(iterate_pixels(images, params.data.decoding.as_decoding()), len(images), "loading")
+    pixels = show_progress(iterate_pixels(images, Decoding.of(params.data.decoding)), len(images), "loading")
     pictures = np.stack([resize(image, recipe.image_size) for image in pixels])
     (scratch / name).mkdir()
     return recipe, recipe.prepare(pictures, scratch / name, lambda items, total: show_progress(items, total, name))

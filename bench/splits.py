@@ -16,17 +16,17 @@ import pandas as pd
 from sklearn.metrics import roc_auc_score
 from tqdm import tqdm
 
-from inspection.audit import audit_images
+from inspection.audit.findings import audit_images
+from inspection.audit.indexing import index_images
+from inspection.audit.leakage_probe import nearest_neighbour_accuracy
+from inspection.audit.registration import descriptors
 from inspection.config import DataParams, load_params
-from inspection.features import extract_features
-from inspection.indexing import index_images
+from inspection.data.manifest import label_of, weigh_images
+from inspection.data.sources import group_by_name, list_images
+from inspection.data.splits import divide
 from inspection.labels import DEFECTIVE, TEST, TRAIN
-from inspection.leakage_probe import nearest_neighbour_accuracy
-from inspection.manifest import label_of, weigh_images
-from inspection.registration import descriptors
-from inspection.shallow import train_shallow
-from inspection.sources import group_by_name, list_images
-from inspection.splits import divide
+from inspection.voters.features import extract_features
+from inspection.voters.shallow import train_shallow
 
 CLASSIFIER = "svm"
 

@@ -12,11 +12,11 @@ import pandas as pd
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
+from inspection.data.images import read_file  # noqa: E402
+from inspection.data.manifest import TEST, read_manifest  # noqa: E402
+from inspection.decision.inspector import Inspector  # noqa: E402
 from inspection.errors import InspectionError  # noqa: E402
-from inspection.images import read_file  # noqa: E402
-from inspection.inspector import Inspector  # noqa: E402
 from inspection.labels import CLASS_NAMES, DEFECTIVE, NON_DEFECTIVE  # noqa: E402
-from inspection.manifest import TEST, read_manifest  # noqa: E402
 from tests.browser import CHROMIUM, browser_page, upload, viewer  # noqa: E402
 
 DOCS = ROOT / "docs"

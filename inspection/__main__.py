@@ -7,10 +7,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from inspection.data.images import EXTENSIONS, read_file
+from inspection.decision.inspector import Inspector, Verdict
 from inspection.errors import DataError, ImageError, InspectionError, ModelsError
 from inspection.files import read_json, write_bytes
-from inspection.images import EXTENSIONS, read_file
-from inspection.inspector import Inspector, Verdict
 from inspection.labels import CLASS_NAMES
 
 NOT_INSPECTED = "not inspected"
@@ -78,11 +78,11 @@ def audit(folder: Path, table: Path | None, json_target: str | None) -> int:
     The labels come from the folder's layout or from a table; without either, copies are found all the same.
     """
     # OpenCV and scikit-learn are slow to import and predict does not need them.
-    from inspection.audit import audit_images
-    from inspection.audit_report import as_report, summary
-    from inspection.indexing import index_images
-    from inspection.manifest import label_of
-    from inspection.sources import list_any
+    from inspection.audit.findings import audit_images
+    from inspection.audit.indexing import index_images
+    from inspection.audit.report import as_report, summary
+    from inspection.data.manifest import label_of
+    from inspection.data.sources import list_any
 
     def progress(items, total, what):
         return tqdm(items, total=total, desc=what, disable=not sys.stderr.isatty())

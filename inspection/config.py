@@ -11,7 +11,6 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from inspection.errors import ConfigError
-from inspection.images import Decoding
 
 BASELINE_CNN = "baseline_cnn"
 """The network trained from scratch; any other name of ``networks`` is a pretrained one to be fine-tuned."""
@@ -27,7 +26,7 @@ class _Section(BaseModel):
 
 
 class DecodingParams(_Section):
-    """What files with more than 8 bits a channel do not say themselves; see `inspection.images.Decoding`."""
+    """What files with more than 8 bits a channel do not say themselves; see `inspection.data.images.Decoding`."""
 
     bit_depth: int = Field(ge=8, le=16)
     float_range: list[float]
@@ -38,10 +37,6 @@ class DecodingParams(_Section):
         if limits and (len(limits) != 2 or not limits[0] < limits[1] or not np.isfinite(limits).all()):
             raise ValueError("give [black, white] with black < white, or [] when no file holds floating point numbers")
         return limits
-
-    def as_decoding(self) -> Decoding:
-        """Return what `inspection.images.decode` takes."""
-        return Decoding(self.bit_depth, tuple(self.float_range) or None)
 
 
 class DataParams(_Section):

@@ -9,6 +9,9 @@ from pathlib import Path
 
 from inspection.errors import InspectionError
 
+DIGITS = 4
+"""Decimals kept in metrics files: more would show jitter, not knowledge."""
+
 
 def sha256_file(path: str | Path) -> str:
     """Return the SHA-256 of a file as 64 lower-case hexadecimal digits."""

@@ -2,9 +2,9 @@
 
 from inspection.config import load_params
 from inspection.files import write_json
-from inspection.fine_tuning import make_recipe
-from inspection.pretrained import build_feature_network
-from inspection.shallow import check_grid
+from inspection.networks.fine_tuning import make_recipe
+from inspection.networks.pretrained import build_feature_network
+from inspection.voters.shallow import check_grid
 from stages.running import run_stage
 
 

@@ -2,16 +2,23 @@
 
 import pandas as pd
 
-from inspection.ensemble import Cause
-from inspection.evaluation import ENSEMBLE, neighbour_tables, outcomes, predictions_table, score_models, tabulate
-from inspection.evaluation_plots import draw_evaluation
+from inspection.data.manifest import count_leaking, iterate_pixels, read_manifest
+from inspection.decision.ensemble import Cause
+from inspection.decision.inspector import Inspector
 from inspection.files import replacing, write_json
-from inspection.insight_plots import plot_mistakes_with_neighbours
-from inspection.inspector import Inspector
 from inspection.labels import DEFECTIVE, REVIEW, TEST
-from inspection.manifest import count_leaking, iterate_pixels, read_manifest
-from inspection.metrics import per_thousand
-from inspection.plots import plot_misclassified
+from inspection.reports.pictures.evaluation_plots import draw_evaluation
+from inspection.reports.pictures.galleries import plot_misclassified
+from inspection.reports.pictures.insight_plots import plot_mistakes_with_neighbours
+from inspection.reports.tables.evaluation import (
+    ENSEMBLE,
+    neighbour_tables,
+    outcomes,
+    predictions_table,
+    score_models,
+    tabulate,
+)
+from inspection.reports.tables.metrics import per_thousand
 from stages.running import progress, run_stage
 
 

@@ -3,7 +3,7 @@
 import argparse
 
 from inspection.config import load_params
-from inspection.pretrained import export_backbone
+from inspection.networks.pretrained import export_backbone
 from stages.running import run_stage
 
 

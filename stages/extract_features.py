@@ -3,8 +3,9 @@
 import argparse
 
 from inspection.config import load_params
-from inspection.features import extract_features, write_features
-from inspection.manifest import read_training_rows
+from inspection.data.images import Decoding
+from inspection.data.manifest import read_training_rows
+from inspection.voters.features import extract_features, write_features
 from stages.running import progress, run_stage
 
 CACHE = ".cache/features"
@@ -20,7 +21,7 @@ def extract() -> None:
         read_training_rows("data/manifest.csv"),
         CACHE,
         lambda images, total: progress(images, backbone, total),
-        params.data.decoding.as_decoding(),
+        Decoding.of(params.data.decoding),
     )
     write_features(f"features/{backbone}.npz", features)
 

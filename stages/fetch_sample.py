@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from inspection.data.label_tables import TABLE_NAME
 from inspection.errors import DataError
 from inspection.files import replacing
-from inspection.label_tables import TABLE_NAME
 from stages.running import progress, run_stage
 
 FOLDER = Path("data/elpv")

@@ -3,14 +3,16 @@
 import numpy as np
 
 from inspection.config import load_params
-from inspection.ensemble import ENSEMBLE_FILE, describe_ensemble
+from inspection.data.images import Decoding
+from inspection.data.manifest import read_training_rows
+from inspection.decision.ensemble import ENSEMBLE_FILE, describe_ensemble
+from inspection.decision.rule_fitting import fit_rules
 from inspection.files import replacing, sha256_file, write_json
-from inspection.insight_plots import plot_suspects
-from inspection.label_noise import label_suspects
-from inspection.manifest import read_training_rows
-from inspection.rule_fitting import fit_rules, summarise_out_of_fold
-from inspection.training_cards import read_cards, read_out_of_fold
-from inspection.voters import fingerprint
+from inspection.reports.pictures.insight_plots import plot_suspects
+from inspection.reports.tables.label_noise import label_suspects
+from inspection.reports.tables.out_of_fold import summarise_out_of_fold
+from inspection.voters.cards import read_cards, read_out_of_fold
+from inspection.voters.stored import fingerprint
 from stages.running import run_stage
 
 MAX_SUSPECTS = 100
@@ -28,7 +30,7 @@ def fit_ensemble() -> None:
     if len(cards) % 2 == 0:
         print(f"note: {len(cards)} voters can tie, and a tie is sent to review; an odd number cannot.")
     write_json("metrics/out_of_fold.json", summarise_out_of_fold(fitted, proba, rows, [card["name"] for card in cards]))
-    decoding = params.data.decoding.as_decoding()
+    decoding = Decoding.of(params.data.decoding)
     suspects = label_suspects(rows, fitted.out_of_fold, MAX_SUSPECTS)
     with replacing("metrics/label_suspects.csv") as temporary:
         suspects.to_csv(temporary, index=False, lineterminator="\n")

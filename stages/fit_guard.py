@@ -1,9 +1,9 @@
 """Learn from the features of the first backbone which photographs are of the kind the models know."""
 
 from inspection.config import load_params
-from inspection.features import read_features
-from inspection.guard import fit_guard, write_guard
-from inspection.manifest import read_training_rows
+from inspection.data.manifest import read_training_rows
+from inspection.voters.features import read_features
+from inspection.voters.guard import fit_guard, write_guard
 from stages.running import run_stage
 
 

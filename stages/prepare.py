@@ -1,21 +1,22 @@
 """Index and audit the photographs of data.source, and divide them so that no photograph is on both sides."""
 
-from inspection.audit import audit_images
-from inspection.audit_report import as_report, summary
+from inspection.audit.data_metrics import describe_data
+from inspection.audit.findings import audit_images
+from inspection.audit.indexing import check_unreadable, index_images
+from inspection.audit.report import as_report, summary
 from inspection.config import load_params
-from inspection.data_metrics import describe_data
-from inspection.data_plots import plot_copies, plot_data, plot_sample_grid
+from inspection.data.images import Decoding
+from inspection.data.manifest import TRAIN, as_manifest, label_of, weigh_images, write_manifest
+from inspection.data.sources import group_by_name, list_labelled
+from inspection.data.splits import divide, join_groups
 from inspection.files import write_json
-from inspection.indexing import check_unreadable, index_images
-from inspection.manifest import TRAIN, as_manifest, label_of, weigh_images, write_manifest
-from inspection.sources import group_by_name, list_labelled
-from inspection.splits import divide, join_groups
+from inspection.reports.pictures.data_plots import plot_copies, plot_data, plot_sample_grid
 from stages.running import progress_of, run_stage
 
 
 def prepare() -> None:
     params = load_params()
-    source, decoding = params.data.source, params.data.decoding.as_decoding()
+    source, decoding = params.data.source, Decoding.of(params.data.decoding)
     listing = list_labelled(source, params.data.layout, params.data.classes)
     records = group_by_name(listing.records, source, params.data.group_pattern, params.data.group_block)
     indexed = index_images(records, decoding, progress_of)

@@ -1,8 +1,8 @@
 """Gather metrics and pictures of the run into one HTML file that works offline and prints."""
 
 from inspection.config import load_params
-from inspection.html_report import write_report
-from inspection.run_report import describe_run
+from inspection.reports.html_report import write_report
+from inspection.reports.run_report import describe_run
 from stages.running import run_stage
 
 

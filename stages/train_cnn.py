@@ -7,13 +7,13 @@ from dataclasses import asdict
 import numpy as np
 from dvclive import Live
 
-from inspection.cnn import save_cnn
-from inspection.cnn_training import EpochScores, LabelledImages, train_across_parts
 from inspection.config import load_params
-from inspection.fine_tuning import make_recipe
-from inspection.images import resize
-from inspection.manifest import iterate_pixels, read_training_rows
-from inspection.training_cards import TrainedFiles, write_card
+from inspection.data.images import Decoding, resize
+from inspection.data.manifest import iterate_pixels, read_training_rows
+from inspection.networks.cnn import save_cnn
+from inspection.networks.fine_tuning import make_recipe
+from inspection.networks.training import EpochScores, LabelledImages, train_across_parts
+from inspection.voters.cards import TrainedFiles, write_card
 from stages.running import progress, run_stage
 
 
@@ -23,7 +23,7 @@ def train() -> None:
     name, params = parser.parse_args().network, load_params()
     recipe = make_recipe(name, params.cnn, params.fine_tuning, params.features.weights)
     rows = read_training_rows("data/manifest.csv")
-    pixels = iterate_pixels(rows, params.data.decoding.as_decoding())
+    pixels = iterate_pixels(rows, Decoding.of(params.data.decoding))
     images = np.stack([resize(image, recipe.image_size) for image in progress(pixels, "loading", len(rows))])
     # Folds of the manifest joined: each part costs a training.
     parts = rows["fold"].to_numpy() % params.cnn.parts

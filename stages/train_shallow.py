@@ -3,11 +3,11 @@
 import argparse
 
 from inspection.config import load_params
-from inspection.features import read_features
-from inspection.manifest import read_training_rows
-from inspection.shallow import train_shallow
-from inspection.training_cards import TrainedFiles, write_card
-from inspection.voters import save_pickle
+from inspection.data.manifest import read_training_rows
+from inspection.voters.cards import TrainedFiles, write_card
+from inspection.voters.features import read_features
+from inspection.voters.shallow import train_shallow
+from inspection.voters.stored import save_pickle
 from stages.running import progress, run_stage
 
 

@@ -8,8 +8,8 @@ from pydantic import ValidationError
 from ruamel.yaml import YAML
 
 from inspection.config import load_params
+from inspection.data.images import AS_STORED, Decoding
 from inspection.errors import ConfigError
-from inspection.images import AS_STORED, Decoding
 
 PARAMS = Path(__file__).parent.parent / "params.yaml"
 ABSENT = object()
@@ -337,7 +337,7 @@ def test_float_range_is_black_and_white(tmp_path, limits):
     ],
 )
 def test_decoding_reaches_the_decoder_as_written(tmp_path, written, decoding):
-    assert load_params(write_changed(tmp_path, "data.decoding", written)).data.decoding.as_decoding() == decoding
+    assert Decoding.of(load_params(write_changed(tmp_path, "data.decoding", written)).data.decoding) == decoding
 
 
 def test_class_names_are_kept_as_written(tmp_path):

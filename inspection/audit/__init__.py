@@ -1,0 +1,1 @@
+"""What is wrong with the photographs: copies, series, leaks, bad exposures."""

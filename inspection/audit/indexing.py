@@ -1,0 +1,159 @@
+"""One look at every photograph: can it be read, what is it, is it well exposed, and what copies are found by."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import pandas as pd
+from joblib import Parallel, delayed
+
+from inspection.audit.copies import MIN_PARALLEL
+from inspection.audit.registration import SIDE, central_square
+from inspection.data.images import AS_STORED, Decoding, decode, read_file
+from inspection.errors import DataError, ImageError
+from inspection.files import sha256_bytes
+
+DARK, BRIGHT = 5, 250
+"""Grey levels up to and from which a pixel shows nothing."""
+
+
+class Facts(NamedTuple):
+    """What one look at an image tells.
+
+    Attributes
+    ----------
+    sha256 : str
+        Of the file.
+    pixels_sha256 : str
+        Of the decoded picture: equal for the same picture in another lossless file.
+    width, height : int
+        In pixels.
+    mode : str
+        Pillow's mode of the file.
+    brightness, contrast : float
+        Mean and standard deviation of the grey levels of the central square, 0 to 255.
+    sharpness : float
+        Variance of the Laplacian of the central square at 160 pixels.
+    dark_share, bright_share : float in [0, 1]
+        Pixels of the central square that show nothing.
+    """
+
+    sha256: str
+    pixels_sha256: str
+    width: int
+    height: int
+    mode: str
+    brightness: float
+    contrast: float
+    sharpness: float
+    dark_share: float
+    bright_share: float
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """An image that is left out.
+
+    Attributes
+    ----------
+    path : str
+    reason : str
+        A sentence that names the file.
+    """
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class IndexedImages:
+    """What reading every file of a source gave.
+
+    Attributes
+    ----------
+    readable : DataFrame
+        The records of `inspection.data.sources.list_images` plus `Facts`, sorted by path.
+    unreadable : tuple of Unreadable
+    squares : ndarray of uint8, shape (n_readable, SIDE, SIDE)
+        Central squares of the readable images, for `inspection.audit.registration.make_signatures`.
+    """
+
+    readable: pd.DataFrame
+    unreadable: tuple[Unreadable, ...]
+    squares: np.ndarray
+
+
+def index_images(
+    records: pd.DataFrame,
+    decoding: Decoding = AS_STORED,
+    progress: Callable[..., Iterable] = lambda items, total, what: items,
+) -> IndexedImages:
+    """Decode every listed image once.
+
+    Parameters
+    ----------
+    records : DataFrame
+        From `inspection.data.sources`.
+    decoding : Decoding
+    progress : callable, optional
+        Wraps the iterable of images; called with it, their number and what is done.
+    """
+    records = records.sort_values("path", ignore_index=True)
+    # Processes: the decoder takes one image at a time.
+    looks = Parallel(n_jobs=-1 if len(records) >= MIN_PARALLEL else 1, batch_size=16, return_as="generator")(
+        delayed(_look)(path, decoding) for path in records["path"]
+    )
+    facts, unreadable, squares = [], [], []
+    for path, look in zip(records["path"], progress(looks, len(records), "reading images"), strict=True):
+        if isinstance(look, ImageError):
+            unreadable.append(Unreadable(path, str(look)))
+        else:
+            facts.append(look[0])
+            squares.append(look[1])
+    is_readable = ~records["path"].isin([image.path for image in unreadable])
+    readable = pd.concat(
+        [records[is_readable].reset_index(drop=True), pd.DataFrame(facts, columns=Facts._fields)], axis=1
+    )
+    return IndexedImages(readable, tuple(unreadable), np.array(squares, np.uint8).reshape(-1, SIDE, SIDE))
+
+
+def check_unreadable(indexed: IndexedImages, max_share: float) -> None:
+    """Stop when more images are unreadable than a few bad files explain.
+
+    Raises
+    ------
+    DataError
+        If the unreadable share exceeds ``max_share``, or nothing can be read.
+    """
+    n_unreadable = len(indexed.unreadable)
+    n_images = len(indexed.readable) + n_unreadable
+    if n_unreadable and (n_unreadable / n_images > max_share or n_unreadable == n_images):
+        raise DataError(
+            f"{n_unreadable} of {n_images} images cannot be read, more than data.max_unreadable_share = {max_share}. "
+            f"The first: {indexed.unreadable[0].reason} Mend the files or raise the share."
+        )
+
+
+def _look(path: str, decoding: Decoding) -> tuple[Facts, np.ndarray] | ImageError:
+    try:
+        data = read_file(path)
+        image = decode(data, path, decoding)
+    except ImageError as problem:
+        return problem
+    square = central_square(image.pixels)
+    height, width = image.pixels.shape[:2]
+    facts = Facts(
+        sha256=sha256_bytes(data),
+        pixels_sha256=sha256_bytes(f"{width}x{height}".encode() + np.ascontiguousarray(image.pixels).tobytes()),
+        width=width,
+        height=height,
+        mode=image.mode,
+        brightness=float(square.mean()),
+        contrast=float(square.std()),
+        sharpness=float(cv2.Laplacian(square, cv2.CV_32F).var()),
+        dark_share=float((square <= DARK).mean()),
+        bright_share=float((square >= BRIGHT).mean()),
+    )
+    return facts, square

@@ -1,0 +1,1 @@
+"""Files in, manifest out: decoder, folder layouts, label tables, splits."""

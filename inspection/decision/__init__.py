@@ -1,0 +1,1 @@
+"""From votes to one verdict: combination, operating point, rules, the Inspector."""

@@ -1,0 +1,46 @@
+"""Shares and probabilities as text: never rounded to certainty, nor onto a limit that they do not equal."""
+
+from inspection.decision.operating_point import OperatingPoint
+
+_MOST_DIGITS = 15
+"""Decimals of a percentage; more than these a double does not hold."""
+
+
+def percent(probability: float, digits: int = 1) -> str:
+    """Return a probability as text that never claims certainty by rounding."""
+    step = 10 ** -(digits + 2)
+    if 1 - step / 2 <= probability < 1:
+        return f">{1 - step:.{digits}%}"
+    if 0 < probability < step / 2:
+        return f"<{step:.{digits}%}"
+    return f"{probability:.{digits}%}"
+
+
+def percent_beside(probability: float, limit: float) -> str:
+    """Return a probability as text with as many decimals as tell it from a limit, unless both are equal."""
+    if probability == limit:
+        return percent(probability)
+    texts = ((percent(probability, digits), percent(limit, digits)) for digits in range(1, _MOST_DIGITS))
+    return next((text for text, of_limit in texts if text != of_limit), percent(probability, _MOST_DIGITS))
+
+
+def setting(share: float) -> str:
+    """Return a share that somebody chose as text, to the last digit."""
+    return f"{100 * share:.6g}%"
+
+
+def threshold_words(point: OperatingPoint, defect_proba: float | None = None) -> tuple[str, str, str]:
+    """Return both thresholds and a probability as text, with as many decimals as keep different ones different.
+
+    Returns
+    -------
+    pass_below, fail_from, defect_proba : str
+        ``fail_from`` is empty when no part fails, ``defect_proba`` when none is given.
+    """
+    limits = {limit for limit in (point.pass_below, point.fail_from) if limit <= 1}
+    values = limits if defect_proba is None else limits | {defect_proba}
+    for digits in range(1, _MOST_DIGITS + 1):
+        texts = {value: percent(value, digits) for value in values}
+        if len(set(texts.values())) == len(values) and not any(texts[limit][0] in "<>" for limit in limits):
+            break
+    return texts[point.pass_below], texts.get(point.fail_from, ""), texts.get(defect_proba, "")

@@ -1,0 +1,1 @@
+"""The only room with torch: pretrained weights, ONNX export, BaselineCNN, fine-tuning."""

@@ -1,0 +1,89 @@
+"""Running an exported network: ONNX Runtime on batches of photographs, no torch needed."""
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import onnxruntime
+from onnxruntime.capi import onnxruntime_pybind11_state as _runtime_errors
+
+from inspection.errors import ModelsError
+
+BATCH_SIZE = 16
+"""Images per call: enough to keep the cores busy, few enough for the feature maps of VGG16 to fit in memory."""
+
+
+class OnnxModel:
+    """A network exported by `inspection.networks.onnx_export.export_onnx`.
+
+    Parameters
+    ----------
+    data : bytes
+        Content of the ONNX file.
+    name : str
+        Of the file, for error messages.
+
+    Attributes
+    ----------
+    image_size : int
+        Side of the square input in pixels.
+    metadata : dict of str to str
+        What the export wrote: name, provenance of the weights, pooled layers.
+
+    Raises
+    ------
+    ModelsError
+        If the content is not such a network.
+    """
+
+    def __init__(self, data: bytes, name: str):
+        try:
+            self._session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
+        except (RuntimeError, ValueError, _runtime_errors.InvalidProtobuf, _runtime_errors.Fail) as problem:
+            raise ModelsError(f"{name} is not a usable ONNX file; delete it and run `dvc repro`.") from problem
+        self.metadata = dict(self._session.get_modelmeta().custom_metadata_map)
+        if "image_size" not in self.metadata:
+            raise ModelsError(f"{name} was not exported by this project; delete it and run `dvc repro`.")
+        self.image_size = int(self.metadata["image_size"])
+
+    def run(self, pixels: np.ndarray, output: str) -> np.ndarray:
+        """Run one batch.
+
+        Parameters
+        ----------
+        pixels : ndarray of uint8, shape (n_images, image_size, image_size, 3)
+            RGB; the normalisation is part of the network.
+        output : str
+            Name of the output wanted.
+
+        Returns
+        -------
+        ndarray of float32, shape (n_images, ...)
+            A row does not depend on the other images of the batch.
+        """
+        return self._session.run([output], {"images": np.ascontiguousarray(pixels)})[0]
+
+    def run_all(self, images: Iterable[np.ndarray], output: str) -> np.ndarray:
+        """Run any number of images in batches of ``BATCH_SIZE``, holding one batch in memory at a time.
+
+        Parameters
+        ----------
+        images : iterable of ndarray of uint8, shape (image_size, image_size, 3)
+        output : str
+
+        Returns
+        -------
+        ndarray of float32, shape (n_images, ...)
+        """
+        return np.concatenate([self.run(np.stack(batch), output) for batch in batches(images, BATCH_SIZE)])
+
+
+def batches(items: Iterable, size: int) -> Iterator[list]:
+    """Yield the items in lists of ``size``, the last one shorter."""
+    batch = []
+    for item in items:
+        batch.append(item)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch

@@ -1,0 +1,1 @@
+"""Drawings of the tables and photographs, and the pages they stand on."""

@@ -1,0 +1,1 @@
+"""What votes: features, shallow classifiers, the guard, and the card of each voter."""

@@ -1,0 +1,125 @@
+"""A card per trained voter: what it is, the fingerprints of its files, and how it did on images it had not seen.
+
+Cards are small and kept in git. The stage that joins all voters depends on their folder, so that DVC sees every change
+of a voter, and a voter that params.yaml no longer names cannot stay behind.
+"""
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from inspection.errors import ModelsError
+from inspection.files import DIGITS, read_json, replacing, write_json
+from inspection.voters.stored import fingerprint, read_vouched
+
+
+@dataclass(frozen=True)
+class TrainedFiles:
+    """What a training stage wrote.
+
+    Attributes
+    ----------
+    kind : str
+        ``cnn``, ``svm``, ``random_forest`` or ``xgboost``.
+    files : dict of str to str
+        Role to file name below the models folder: ``network``, and ``classifier`` and ``scaler`` of a shallow voter.
+    hyperparameters : dict
+        Values a search chose.
+    """
+
+    kind: str
+    files: dict[str, str]
+    hyperparameters: dict
+
+
+def write_card(
+    cards: str | Path, models: str | Path, voter: str, trained: TrainedFiles, rows: pd.DataFrame, proba: np.ndarray
+) -> None:
+    """Write the card of a voter, and its out-of-fold scores beside the models.
+
+    Parameters
+    ----------
+    cards, models : str or Path
+        Folders.
+    voter : str
+    trained : TrainedFiles
+    rows : DataFrame
+        The manifest's rows that have an out-of-fold score.
+    proba : ndarray of float, shape (n_rows,)
+        P(defective) of ``rows`` by a model that did not see them.
+    """
+    scores_name = f"out_of_fold/{voter}.csv"
+    scores = pd.DataFrame({"path": rows["path"].to_numpy(), "label": rows["label"].to_numpy(), "defect_proba": proba})
+    with replacing(Path(models) / scores_name) as temporary:
+        scores.to_csv(temporary, index=False, float_format="%.6f", lineterminator="\n")
+    description = {
+        "name": voter,
+        "kind": trained.kind,
+        "files": {role: fingerprint(models, name) for role, name in trained.files.items()},
+        "out_of_fold": fingerprint(models, scores_name),
+        "hyperparameters": trained.hyperparameters,
+    }
+    content = {
+        "roc_auc": round(float(roc_auc_score(rows["label"], proba)), DIGITS),
+        "average_precision": round(float(average_precision_score(rows["label"], proba)), DIGITS),
+        "n_images": len(rows),
+        # In a list, because DVC would make columns of a mapping.
+        "voter": [description],
+    }
+    write_json(Path(cards) / f"{voter}.json", content)
+
+
+def read_cards(cards: str | Path, voters: list[str]) -> list[dict]:
+    """Read the cards of exactly these voters, and delete those of voters that are no longer declared.
+
+    Raises
+    ------
+    ModelsError
+        If a card is missing.
+    """
+    for path in sorted(Path(cards).glob("*.json")):
+        if path.stem not in voters:
+            print(f"{path.stem} is no longer declared in params.yaml; its card is deleted")
+            path.unlink()
+    missing = [voter for voter in voters if not (Path(cards) / f"{voter}.json").is_file()]
+    if missing:
+        raise ModelsError(f"{missing[0]} has no card in {cards}/; run `dvc repro` to train it.")
+    return [_read_description(Path(cards) / f"{voter}.json") for voter in voters]
+
+
+def _read_description(path: Path) -> dict:
+    match read_json(path, ModelsError):
+        case {"voter": [{"name": path.stem, "kind": str(), "files": dict(), "out_of_fold": dict()} as description]}:
+            return description
+    raise ModelsError(f"{path} is not the card of a voter; delete it and run `dvc repro`.")
+
+
+def read_out_of_fold(models: str | Path, card: dict, rows: pd.DataFrame) -> np.ndarray:
+    """Return the out-of-fold scores of a voter.
+
+    Parameters
+    ----------
+    models : str or Path
+    card : dict
+        From `read_cards`.
+    rows : DataFrame
+        The training rows of the manifest.
+
+    Returns
+    -------
+    ndarray of float, shape (n_rows,), in [0, 1]
+        P(defective).
+
+    Raises
+    ------
+    ModelsError
+        If the scores are missing, are not those the card was written with, or belong to other images.
+    """
+    scores = pd.read_csv(io.BytesIO(read_vouched(models, card["out_of_fold"])), dtype={"path": str})
+    if scores["path"].tolist() != rows["path"].tolist():
+        raise ModelsError(f"{card['out_of_fold']['path']} holds the scores of other images; run `dvc repro`.")
+    return scores["defect_proba"].to_numpy()

@@ -1,0 +1,123 @@
+"""Feature vectors of photographs: computed once per image and backbone, kept with what they were computed from."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+import pandas as pd
+
+from inspection.data.images import AS_STORED, Decoding, resize
+from inspection.data.manifest import iterate_pixels
+from inspection.errors import DataError
+from inspection.files import replacing, sha256_bytes
+from inspection.networks.onnx_models import BATCH_SIZE, OnnxModel, batches
+
+_DAMAGED_ARRAY_ERRORS = (OSError, ValueError, KeyError, EOFError, TypeError, RuntimeError, BadZipFile)
+"""RuntimeError covers zipfile's NotImplementedError for an archive whose directory is damaged."""
+CACHE_BATCH = 8 * BATCH_SIZE
+"""Images per file of the side cache: an interrupted run loses at most these."""
+
+
+@dataclass(frozen=True)
+class Features:
+    """Feature vectors and their origin.
+
+    Attributes
+    ----------
+    vectors : ndarray of float32, shape (n_images, n_features)
+    image_sha256 : ndarray of str, shape (n_images,)
+    backbone_sha256 : str
+    """
+
+    vectors: np.ndarray
+    image_sha256: np.ndarray
+    backbone_sha256: str
+
+
+def extract_features(
+    backbone_path: str | Path,
+    rows: pd.DataFrame,
+    cache_folder: str | Path,
+    progress: Callable = lambda items, total: items,
+    decoding: Decoding = AS_STORED,
+) -> Features:
+    """Run a backbone over the images of a manifest, computing only what the side cache does not hold.
+
+    The cache is keyed by the fingerprints of backbone and image, so it cannot be stale; deleting it costs time only.
+
+    Parameters
+    ----------
+    backbone_path : str or Path
+        ONNX file of the backbone.
+    rows : DataFrame
+        Rows of a manifest.
+    cache_folder : str or Path
+    progress : callable, optional
+        Wraps the iterable of images computed; called with it and their number.
+    decoding : Decoding
+        The one ``prepare`` used.
+
+    Returns
+    -------
+    Features
+        In the order of ``rows``.
+    """
+    data = Path(backbone_path).read_bytes()
+    fingerprint = sha256_bytes(data)
+    cache = Path(cache_folder) / fingerprint
+    known = _read_cache(cache)
+    # By their pixels: another decoding makes another picture of the same file.
+    new = rows[~rows["pixels_sha256"].isin(known)].drop_duplicates("pixels_sha256")
+    if len(new):
+        model = OnnxModel(data, str(backbone_path))
+        images = zip(new["pixels_sha256"], progress(iterate_pixels(new, decoding), len(new)), strict=True)
+        for batch in batches(images, CACHE_BATCH):
+            names = np.array([name for name, _ in batch])
+            vectors = model.run_all((resize(pixels, model.image_size) for _, pixels in batch), "features")
+            known.update(zip(names.tolist(), vectors, strict=True))
+            with replacing(cache / f"{names[0]}.npz") as temporary:
+                np.savez(temporary, names=names, vectors=vectors)
+    vectors = np.stack([known[name] for name in rows["pixels_sha256"]])
+    return Features(vectors, rows["sha256"].to_numpy(dtype=str), fingerprint)
+
+
+def write_features(path: str | Path, features: Features) -> None:
+    """Write features as ``.npz``, in one step; the same features give the same bytes."""
+    with replacing(path) as temporary:
+        np.savez(
+            temporary,
+            vectors=features.vectors,
+            image_sha256=features.image_sha256,
+            backbone_sha256=np.array(features.backbone_sha256),
+        )
+
+
+def read_features(path: str | Path, rows: pd.DataFrame) -> Features:
+    """Read features and check that they belong to these rows of the manifest.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, damaged, or was computed for other images.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            features = Features(arrays["vectors"], arrays["image_sha256"], str(arrays["backbone_sha256"]))
+    except _DAMAGED_ARRAY_ERRORS as problem:
+        raise DataError(f"{path} is missing or damaged ({problem}); run `dvc repro`.") from problem
+    if features.image_sha256.tolist() != rows["sha256"].tolist():
+        raise DataError(f"{path} was computed for other images than the manifest lists; run `dvc repro`.")
+    return features
+
+
+def _read_cache(folder: Path) -> dict[str, np.ndarray]:
+    known = {}
+    for path in sorted(folder.glob("*.npz")):
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                known.update(zip(arrays["names"].tolist(), arrays["vectors"], strict=True))
+        except _DAMAGED_ARRAY_ERRORS:
+            print(f"{path}: damaged feature cache; its images are computed again")
+    return known

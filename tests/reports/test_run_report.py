@@ -1,0 +1,174 @@
+"""The report of a run says what its metrics files say, and nothing that they do not."""
+
+import json
+
+import pandas as pd
+import pytest
+from PIL import Image
+from ruamel.yaml import YAML
+
+from inspection.config import DecisionParams
+from inspection.reports.html_report import Picture, Table, write_report
+from inspection.reports.run_report import describe_run
+from tests.conftest import ROOT
+
+METRICS = {
+    "accuracy": 0.91, "roc_auc": 0.95, "f1": 0.88, "escape_rate": 0.12, "overkill_rate": 0.07, "review_rate": 0.03,
+    "ece": 0.0412, "brier": 0.0734,
+}  # fmt: skip
+PER_1000 = {
+    "escapes": 38.1, "escapes_low": 25.9, "escapes_high": 55.7, "overkill": 48.8, "overkill_low": 34.7,
+    "overkill_high": 68.2, "reviews": 30.5, "reviews_low": 19.8, "reviews_high": 46.6,
+}  # fmt: skip
+POINT = {
+    "pass_below": 0.031234, "fail_from": 0.61, "max_escape_rate": 0.05, "confidence": 0.9, "n_defects": 321,
+    "n_escapes": 9,
+}  # fmt: skip
+VOTERS = [
+    {"voter": "baseline_cnn", "coefficient": 0.1, "roc_auc": 0.81, "roc_auc_of_others": 0.931},
+    {"voter": "b_svm", "coefficient": 0.9, "roc_auc": 0.92, "roc_auc_of_others": 0.83},
+]
+TITLES = [
+    "What to expect of the verdicts",
+    "The voters and their ensemble",
+    "Do the probabilities mean what they say?",
+    "Mistakes",
+    "The photographs",
+    "Labels to look at again",
+]
+
+
+def write_run(folder, leaking=0, point=None):
+    """Write the metrics files that a report reads."""
+    ensemble = METRICS | {"n_images": 656, "per_1000": PER_1000, "n_leaking_test_images": leaking}
+    out_of_fold = METRICS | {"roc_auc": 0.93, "ece": 0.0213, "operating_point": [point] if point else []}
+    files = {"ensemble": ensemble, "out_of_fold": out_of_fold | {"voters": VOTERS}}
+    files |= {f"voters/{line['voter']}": METRICS | {"roc_auc": line["roc_auc"] - 0.02} for line in VOTERS}
+    (folder / "voters").mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        (folder / f"{name}.json").write_text(json.dumps(content), encoding="utf-8")
+
+
+def decision(max_escape_rate=0.0):
+    return DecisionParams(
+        max_escape_rate=max_escape_rate, max_overkill_rate=0.0, confidence=0.95, cost=None, false_alarm_rate=0.01
+    )
+
+
+def sections_of(folder, max_escape_rate=0.0, voting="hard", **run):
+    write_run(folder, **run)
+    return {section.title: section for section in describe_run(folder, voting, decision(max_escape_rate))}
+
+
+def tables_of(section) -> list[pd.DataFrame]:
+    return [part.frame for part in section.parts if isinstance(part, Table)]
+
+
+def test_sections(tmp_path):
+    assert list(sections_of(tmp_path)) == TITLES
+
+
+def test_what_to_expect_of_a_thousand_parts(tmp_path):
+    section = sections_of(tmp_path)[TITLES[0]]
+    [table] = tables_of(section)
+    assert table.to_numpy().tolist() == [
+        ["defective parts that pass", 38.1, 25.9, 55.7],
+        ["good parts that fail", 48.8, 34.7, 68.2],
+        ["parts for a person to look at", 30.5, 19.8, 46.6],
+    ]
+    assert list(table) == ["of 1,000 such parts", "expected", "low", "high"]
+    assert "656 test images" in section.parts[0].caption
+
+
+def test_without_a_promise_the_vote_decides(tmp_path):
+    text = sections_of(tmp_path, voting="weighted")[TITLES[0]].text
+    assert text.startswith("The vote decides (weighted); nothing is promised about the share of defects that pass.\n\n")
+    assert "asked for" not in text
+
+
+def test_a_promise_that_could_not_be_made_is_named(tmp_path):
+    text = sections_of(tmp_path, max_escape_rate=0.015)[TITLES[0]].text
+    assert text.startswith("The vote decides (hard); nothing is promised")
+    assert "A promise of 1.5% was asked for and the data cannot support it." in text
+
+
+def test_a_promise_is_stated_with_what_it_rests_on(tmp_path):
+    text = sections_of(tmp_path, max_escape_rate=0.05, point=POINT)[TITLES[0]].text
+    assert "passes when its probability of a defect is below 0.03123 and fails from 0.61;" in text
+    assert "with confidence 0.9 at most 5" in text
+    assert "321 defective training parts, 9 of which pass" in text
+    assert "The vote decides" not in text
+
+
+def test_where_no_part_fails_unseen_none_is_said_to_fail(tmp_path):
+    text = sections_of(tmp_path, max_escape_rate=0.05, point=POINT | {"fail_from": 1.0000000000000002})[TITLES[0]].text
+    assert "is below 0.03123 and none fails unseen; a person looks at the others. Promise:" in text
+
+
+def test_both_ways_to_count_a_review_are_told_apart(tmp_path):
+    [caption] = [
+        part.caption for part in sections_of(tmp_path)[TITLES[0]].parts
+        if isinstance(part, Picture) and part.path.name == "rates_by_value.png"
+    ]  # fmt: skip
+    assert "counts every review as wrong; that of the models below counts it as not passing" in caption
+
+
+@pytest.mark.parametrize(("rate", "words"), [(0.05, "5%"), (0.0025, "0.25%"), (0.125, "12.5%"), (0.0004, "0.04%")])
+def test_a_promise_is_not_rounded(tmp_path, rate, words):
+    made = sections_of(tmp_path, rate, point=POINT | {"max_escape_rate": rate})[TITLES[0]].text
+    assert f"at most {words} of the defective parts pass" in made
+    assert f"A promise of {words} was asked for" in sections_of(tmp_path, rate)[TITLES[0]].text
+
+
+def test_the_voters_on_test_and_on_training_images(tmp_path):
+    section = sections_of(tmp_path)[TITLES[1]]
+    tested, earned = tables_of(section)
+    assert tested["model"].tolist() == ["ensemble", "b_svm", "baseline_cnn"]
+    assert tested["AUC"].tolist() == pytest.approx([0.95, 0.9, 0.79])
+    assert list(tested) == [
+        "model", "accuracy", "AUC", "F1", "escape rate", "overkill rate", "review rate", "ECE", "Brier score"
+    ]  # fmt: skip
+    assert tested.iloc[0].tolist() == ["ensemble", *METRICS.values()]
+    assert list(earned) == ["voter", "coefficient", "AUC", "AUC of the ensemble without it"]
+    assert earned.to_numpy().tolist() == [list(line.values()) for line in VOTERS]
+    assert "reaches an AUC of 0.9300 there" in section.text, "that of the training images"
+
+
+def test_calibration_is_that_of_the_training_images(tmp_path):
+    text = sections_of(tmp_path)[TITLES[2]].text
+    assert "expected calibration error is 0.021 and the Brier score 0.073" in text
+
+
+@pytest.mark.parametrize(
+    ("leaking", "words"),
+    [
+        (0, "No test image has a copy among the training images."),
+        (7, "7 test images have copies in training, so no score is honest."),
+    ],
+)
+def test_leaks_are_confessed(tmp_path, leaking, words):
+    assert sections_of(tmp_path, leaking=leaking)[TITLES[4]].text == words
+
+
+def test_its_pictures_are_those_the_stage_depends_on(tmp_path):
+    pictures = [
+        part for section in sections_of(tmp_path).values() for part in section.parts if isinstance(part, Picture)
+    ]
+    declared = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]["report"]["deps"]
+    names = [picture.path.relative_to(tmp_path).as_posix() for picture in pictures]
+    assert sorted(f"metrics/{name}" for name in names) == sorted(dep for dep in declared if dep.endswith(".png"))
+    assert all(picture.alt for picture in pictures)
+
+
+def test_the_sections_become_a_page(tmp_path):
+    sections = list(sections_of(tmp_path, point=POINT).values())
+    for section in sections:
+        for part in section.parts:
+            if isinstance(part, Picture):
+                Image.new("RGB", (30, 20)).save(part.path)
+    write_report(tmp_path / "report.html", "Defect inspection: data/raw", sections)
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    for title in TITLES:
+        assert title in page
+    assert page.count("<img") == sum(isinstance(part, Picture) for section in sections for part in section.parts)
+    assert "38.1" in page

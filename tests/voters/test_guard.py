@@ -1,0 +1,252 @@
+"""What is unlike the training images: distances against brute force, a limit that is kept, a file that is the same."""
+
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from math import ceil
+
+import numpy as np
+import pytest
+
+from inspection.errors import ModelsError
+from inspection.voters.guard import N_NEIGHBOURS, Guard, fit_guard, read_guard, write_guard
+from inspection.voters.stored import guard as guard_module
+from tests.conftest import ROOT
+
+N_FEATURES = 40
+
+
+def training(n_images=60, n_features=N_FEATURES, seed=0, n_folds=4):
+    """Correlated features of several scales, paths and folds."""
+    random = np.random.default_rng(seed)
+    mixing = random.normal(size=(n_features, n_features)) / np.sqrt(n_features)
+    vectors = random.normal(size=(n_images, n_features)) @ mixing * random.uniform(0.1, 20, n_features) + 7
+    paths = np.array([f"data/写真_{index}.png" for index in range(n_images)])
+    return vectors.astype(np.float32), paths, np.arange(n_images) % n_folds
+
+
+def brute_force(bank, points, n_neighbours=N_NEIGHBOURS):
+    """Mean distance to the nearest training images in all standardised features, one pair after the other."""
+    mean, deviation = bank.astype(float).mean(0), bank.astype(float).std(0)
+    distances = [
+        sorted(np.sqrt(np.mean(((point - mean) / deviation - (other - mean) / deviation) ** 2)) for other in bank)
+        for point in points.astype(float)
+    ]
+    return np.array([np.mean(of_point[:n_neighbours]) for of_point in distances])
+
+
+@pytest.fixture
+def guard():
+    return fit_guard(*training(), 0.05)
+
+
+def test_with_as_many_components_as_dimensions_distances_are_exact(monkeypatch):
+    monkeypatch.setattr(guard_module, "N_COMPONENTS", 39)
+    vectors, paths, folds = training(n_features=39)
+    guard = fit_guard(vectors, paths, folds, 0.05)
+    points = training(8, 39, seed=5)[0]
+    np.testing.assert_allclose(guard.distances(points), brute_force(vectors, points), rtol=2e-3)
+
+
+def test_with_fewer_components_the_rest_adds_up_as_if_unrelated(monkeypatch):
+    monkeypatch.setattr(guard_module, "N_COMPONENTS", 6)
+    vectors, paths, folds = training()
+    guard = fit_guard(vectors, paths, folds, 0.05)
+    assert guard.components.shape == (6, N_FEATURES)
+    assert guard.bank.shape == (60, 7)
+    mean, deviation = vectors.mean(0), vectors.std(0)
+    standardised = (vectors - mean) / deviation
+    axes = np.linalg.svd(standardised, full_matrices=False)[2][:6]
+    points = (training(5, seed=9)[0] - mean) / deviation
+
+    def split(rows):
+        inside = rows @ axes.T
+        return inside, np.square(rows - inside @ axes).sum(1)
+
+    (bank, bank_beside), (inside, beside) = split(standardised), split(points)
+    squares = np.square(inside[:, None] - bank).sum(2) + beside[:, None] + bank_beside
+    expected = np.sort(np.sqrt(squares / N_FEATURES), axis=1)[:, :N_NEIGHBOURS].mean(1)
+    np.testing.assert_allclose(guard.distances(training(5, seed=9)[0]), expected, rtol=1e-3)
+
+
+def test_neighbours_come_nearest_first_and_a_training_image_is_its_own(guard):
+    vectors, paths, _ = training()
+    positions, distances = guard.neighbours(vectors[[3, 17]])
+    assert positions.shape == distances.shape == (2, N_NEIGHBOURS)
+    assert guard.paths[positions[:, 0]].tolist() == paths[[3, 17]].tolist()
+    assert (np.diff(distances, axis=1) >= 0).all()
+    assert guard.distances(vectors[[3, 17]]) == pytest.approx(distances.mean(1))
+    assert guard.paths.tolist() == paths.tolist()
+
+
+def test_fewer_training_images_than_neighbours():
+    vectors, paths, folds = training(4, n_folds=2)
+    guard = fit_guard(vectors, paths, folds, 0.1)
+    assert guard.neighbours(vectors[:1])[0].shape == (1, 4)
+    assert np.isfinite(guard.distances(vectors)).all()
+
+
+def test_a_row_does_not_depend_on_the_others(guard):
+    points = training(9, seed=3)[0]
+    alone = np.concatenate([guard.distances(point[None]) for point in points])
+    np.testing.assert_allclose(guard.distances(points), alone, rtol=1e-4)
+    assert guard.distances(points[:0]).shape == (0,)
+
+
+def held_out_distances(vectors, paths, folds):
+    """Distance of each training image from a guard of the other folds."""
+    distances = np.empty(len(vectors))
+    for fold in np.unique(folds):
+        rest, others = folds != fold, np.arange(folds[folds != fold].size) % 2
+        distances[~rest] = fit_guard(vectors[rest], paths[rest], others, 0.5).distances(vectors[~rest])
+    return np.sort(distances)
+
+
+@pytest.mark.parametrize(
+    ("rate", "rank"),
+    # Of 60: ceil(61 * (1 - rate)), and at most 60.
+    [(0.05, 58), (0.1, 55), (0.5, 31), (0.9, 7), (0.01, 60), (0.001, 60), (1 / 61, 60)],
+)
+def test_the_limit_is_an_order_statistic_of_held_out_distances(rate, rank):
+    assert min(60, ceil(round(61 * (1 - rate), 9))) == rank
+    assert fit_guard(*training(), rate).limit == held_out_distances(*training())[rank - 1]
+
+
+def test_copies_in_the_same_fold_are_no_neighbours():
+    vectors, paths, folds = training(40)
+    # Every photograph twice: no distance is nearly nothing when the copies lie in one fold, as they do in a manifest.
+    twice = [np.concatenate([part, part]) for part in (vectors, paths, folds)]
+    apart = [*twice[:2], np.concatenate([folds, (folds + 1) % 4])]
+    together, divided = fit_guard(*twice, 0.5), fit_guard(*apart, 0.5)
+    assert together.limit > divided.limit
+    lone = held_out_distances(vectors, paths, folds)
+    assert lone[0] < together.limit < lone[-1]
+
+
+@pytest.mark.parametrize("rate", [0.05, 0.2])
+def test_about_as_many_alarms_as_stated(rate):
+    vectors, paths, folds = training(1000)
+    guard = fit_guard(vectors[:500], paths[:500], folds[:500], rate)
+    alarms = np.mean(guard.distances(vectors[500:]) > guard.limit)
+    # Standard errors of 500 alarms and of the limit: 0.025 together at a rate of 0.2, 0.014 at 0.05.
+    assert alarms == pytest.approx(rate, abs=3 * np.sqrt(2 * rate * (1 - rate) / 500))
+
+
+def test_a_photograph_far_away_exceeds_the_limit():
+    vectors, paths, folds = training(300)
+    guard = fit_guard(vectors[:250], paths[:250], folds[:250], 0.01)
+    deviation = vectors.std(0)
+    assert np.mean(guard.distances(vectors[250:]) <= guard.limit) > 0.9
+    for far in (vectors[250:] + 6 * deviation, np.zeros_like(vectors[250:]) - 50 * deviation, 10 * vectors[250:]):
+        assert (guard.distances(far) > guard.limit).all()
+    # A single feature that never looked like this, too: beside all components.
+    direction = np.linalg.svd((vectors[:250] - vectors[:250].mean(0)) / deviation)[2][-1]
+    assert (guard.distances(vectors[250:] + 30 * direction * deviation) > guard.limit).all()
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(("limit", "unlikeness"), [(0.0, [0, 1000, 1000]), (0.5, [0, 0.002, 5])])
+def test_training_images_that_are_all_the_same_are_like_nothing_else(limit, unlikeness):
+    zeros, ones = np.zeros(4, np.float32), np.ones(4, np.float32)
+    guard = Guard(zeros, ones, np.eye(1, 4, dtype=np.float32), np.zeros((5, 2), np.float32), np.array(["a"] * 5), limit)
+    points = np.array([[0, 0, 0, 0], [0.002, 0, 0, 0], [3, 0, 4, 0]], np.float32)
+    # Distances in standard deviations per feature: lengths of 0, 0.002 and 5 in four dimensions.
+    assert guard.unlikeness(points) == pytest.approx(unlikeness)
+
+
+def test_a_feature_that_never_varies_does_not_drown_the_others():
+    vectors, paths, folds = training()
+    constant = np.concatenate([vectors, np.full((60, 1), 5.0, np.float32)], axis=1)
+    guard = fit_guard(constant, paths, folds, 0.05)
+    point = np.append(training(1, seed=4)[0][0], np.float32(5.0))[None]
+    rounded = point.copy()
+    rounded[0, -1] = np.nextafter(np.float32(5), np.float32(6))
+    assert guard.distances(rounded) == pytest.approx(guard.distances(point), rel=1e-3)
+
+
+def same(one: Guard, other: Guard) -> bool:
+    names = ("mean", "deviation", "components", "bank", "paths")
+    pairs = [(getattr(one, name), getattr(other, name)) for name in names]
+    return one.limit == other.limit and all(a.dtype == b.dtype and np.array_equal(a, b) for a, b in pairs)
+
+
+def test_the_same_images_give_the_same_guard():
+    assert same(fit_guard(*training(), 0.05), fit_guard(*training(), 0.05))
+    assert not same(fit_guard(*training(), 0.05), fit_guard(*training(seed=1), 0.05))
+
+
+def test_written_and_read_it_is_the_same(guard, tmp_path):
+    write_guard(tmp_path / "new folder" / "guard.npz", guard)
+    assert [path.name for path in (tmp_path / "new folder").iterdir()] == ["guard.npz"]
+    loaded = read_guard((tmp_path / "new folder" / "guard.npz").read_bytes(), "guard.npz")
+    assert same(loaded, guard)
+    assert type(loaded.limit) is float
+    points = training(5, seed=2)[0]
+    assert np.array_equal(loaded.distances(points), guard.distances(points))
+
+
+def test_the_same_guard_gives_the_same_bytes_at_any_time(guard, tmp_path, monkeypatch):
+    write_guard(tmp_path / "a.npz", guard)
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 1e8)
+    monkeypatch.setattr(time, "localtime", lambda *_: time.gmtime(now + 1e8))
+    write_guard(tmp_path / "b.npz", guard)
+    assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
+    write_guard(tmp_path / "c.npz", replace(guard, limit=guard.limit + 1))
+    assert (tmp_path / "a.npz").read_bytes() != (tmp_path / "c.npz").read_bytes()
+
+
+def test_a_fresh_process_measures_the_same_distances(guard, tmp_path):
+    write_guard(tmp_path / "guard.npz", guard)
+    points = training(5, seed=2)[0]
+    np.save(tmp_path / "points.npy", points)
+    script = (
+        "import sys, numpy\nfrom pathlib import Path\nfrom inspection.voters.guard import read_guard\n"
+        "folder = Path(sys.argv[1])\n"
+        "guard = read_guard((folder / 'guard.npz').read_bytes(), 'guard.npz')\n"
+        "print(guard.limit, *guard.distances(numpy.load(folder / 'points.npy')).tolist())"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 0, done.stderr
+    limit, *distances = map(float, done.stdout.split())
+    assert limit == guard.limit
+    assert distances == pytest.approx(guard.distances(points).tolist(), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: b"",
+        lambda data: b"not a guard",
+        lambda data: data[: len(data) // 2],
+        lambda data: data[:100],
+        lambda data: data[:-1],
+        lambda data: data[:200] + b"\0" * 400 + data[600:],
+        lambda data: b"\x80\x04N.",
+    ],
+    ids=["empty", "text", "half", "start", "last byte", "zeros inside", "pickle"],
+)
+def test_a_damaged_file_is_named_with_the_way_out(guard, tmp_path, damage):
+    write_guard(tmp_path / "guard.npz", guard)
+    with pytest.raises(ModelsError, match=r"guard\.npz is not a guard \(.*\); delete it and run `dvc repro`"):
+        read_guard(damage((tmp_path / "guard.npz").read_bytes()), "guard.npz")
+
+
+@pytest.mark.parametrize("missing", ["limit", "bank", "paths"])
+def test_a_file_that_lacks_a_part(guard, tmp_path, missing):
+    arrays = {name: getattr(guard, name) for name in Guard.__dataclass_fields__ if name != missing}
+    np.savez(tmp_path / "guard.npz", **arrays)
+    with pytest.raises(ModelsError, match=f"{missing}.*delete it and run"):
+        read_guard((tmp_path / "guard.npz").read_bytes(), "guard.npz")
+
+
+def test_an_array_alone_and_arrays_of_objects_are_refused(guard, tmp_path):
+    np.save(tmp_path / "array.npy", guard.bank)
+    with pytest.raises(ModelsError, match="is not a guard"):
+        read_guard((tmp_path / "array.npy").read_bytes(), "guard.npz")
+    arrays = {name: getattr(guard, name) for name in Guard.__dataclass_fields__}
+    np.savez(tmp_path / "objects.npz", **arrays | {"paths": np.array(["a", None], dtype=object)})
+    with pytest.raises(ModelsError, match="is not a guard"):
+        read_guard((tmp_path / "objects.npz").read_bytes(), "guard.npz")
