@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from bench.made_copies import make_copy
+from inspection.audit import copies
 from inspection.audit.copies import (
     MAX_GRAIN,
     MAX_RESIDUAL,
@@ -16,7 +17,6 @@ from inspection.audit.copies import (
     is_copy,
     is_series,
 )
-from inspection.audit.findings import copies
 from inspection.audit.registration import SIDE, Overlay, Signatures, central_square, make_signatures
 from tests.photographs import as_file, draw_scene, pixels_of, shoot
 

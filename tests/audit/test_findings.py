@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 
+from inspection.audit import findings as audit
 from inspection.audit.copies import Pair
 from inspection.audit.findings import Audit, audit_images
-from inspection.audit.findings import findings as audit
 from inspection.audit.indexing import IndexedImages, Unreadable, index_images
 from inspection.audit.registration import SIDE, Overlay, make_signatures
 from inspection.data.sources import list_any

@@ -6,7 +6,7 @@ import pytest
 from joblib import Parallel
 from PIL import Image
 
-from inspection.audit.findings import indexing
+from inspection.audit import indexing
 from inspection.audit.indexing import BRIGHT, DARK, Facts, IndexedImages, Unreadable, check_unreadable, index_images
 from inspection.audit.registration import SIDE, central_square
 from inspection.data.images import AS_STORED, Decoding, decode_file

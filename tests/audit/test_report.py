@@ -6,8 +6,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from inspection.audit import report as audit_report
 from inspection.audit.findings import Audit, audit_images
-from inspection.audit.findings import report as audit_report
 from inspection.audit.indexing import Unreadable, index_images
 from inspection.audit.registration import make_signatures
 from inspection.audit.report import as_report, count_classes, summary

@@ -12,8 +12,8 @@ from inspection.data.images import Decoding
 from inspection.data.sources import list_images
 from inspection.errors import DataError, ImageError
 from inspection.files import sha256_bytes
+from inspection.voters import features
 from inspection.voters.features import Features, extract_features, read_features, write_features
-from inspection.voters.stored import features
 from tests.parts import draw_part, encode, write_class_folders
 
 

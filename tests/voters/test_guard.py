@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from inspection.errors import ModelsError
+from inspection.voters import guard as guard_module
 from inspection.voters.guard import N_NEIGHBOURS, Guard, fit_guard, read_guard, write_guard
-from inspection.voters.stored import guard as guard_module
 from tests.conftest import ROOT
 
 N_FEATURES = 40
