@@ -1,12 +1,17 @@
 """Modules of the user's own: found in their folder, imported once, and named when they are not there."""
 
+import shutil
 import sys
 
 import pytest
 
+from inspection.decision.inspector import Inspector
 from inspection.errors import ConfigError
 from inspection.plugins import load_plugins
 from inspection.voters.classifiers import CLASSIFIERS, make_classifier
+from stages import fit_ensemble, train_shallow
+from tests.conftest import BACKBONE, run_stage_in, tiny_params, write_params
+from tests.parts import draw_part, encode
 
 
 @pytest.fixture
@@ -79,3 +84,20 @@ def test_a_mistake_in_a_plugin_comes_with_its_traceback(plugin):
     folder = plugin("mistaken", "1 / 0")
     with pytest.raises(ZeroDivisionError):
         load_plugins(["mistaken"], folder)
+
+
+def test_a_voter_of_a_plugin_goes_through_the_stages(plugin, tiny_project, tmp_path):
+    for name in ("data", "features", "metrics", "models"):
+        shutil.copytree(tiny_project / name, tmp_path / name)
+    plugin("adds_logistic", ADD.format(name="logistic"))
+    params = tiny_params()
+    params |= {"plugins": ["adds_logistic"], "classifiers": ["svm", "logistic"]}
+    params["search"]["logistic"] = {"C": [0.01, 0.1]}
+    write_params(tmp_path, params)
+    run_stage_in(tmp_path, train_shallow.train, "--backbone", BACKBONE, "--classifier", "logistic")
+    run_stage_in(tmp_path, fit_ensemble.fit_ensemble)
+    # The viewer needs no plugin for it: what was trained is a class of scikit-learn.
+    inspector = Inspector(tmp_path / "models")
+    assert inspector.voters == ("baseline_cnn", f"{BACKBONE}_svm", f"{BACKBONE}_logistic")
+    votes = [inspector.inspect(encode(draw_part(200 + label, bool(label)))).votes[2] for label in (0, 1)]
+    assert votes[0].defect_proba < votes[1].defect_proba
