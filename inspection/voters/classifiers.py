@@ -45,7 +45,7 @@ def make_classifier(name: str, seed: int) -> ClassifierMixin:
     if name not in CLASSIFIERS:
         close = difflib.get_close_matches(name, CLASSIFIERS, n=1)
         hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(CLASSIFIERS)}."
-        raise ConfigError(f"classifiers: unknown classifier {name!r}; {hint}")
+        raise ConfigError(f"classifiers, search: unknown classifier {name!r}; {hint}")
     classifier = CLASSIFIERS[name](seed)
     if not has_fit_parameter(classifier, "sample_weight"):
         raise ConfigError(f"classifiers: {name} ({type(classifier).__name__}) takes no sample weights; use another.")

@@ -24,8 +24,8 @@ def test_make_classifier(name, kind):
 @pytest.mark.parametrize(
     ("search", "message"),
     [
-        ({"knn": {}}, r"^classifiers: unknown classifier 'knn'; known: svm, random_forest, xgboost\.$"),
-        ({"svn": {}}, r"^classifiers: unknown classifier 'svn'; did you mean 'svm'\?$"),
+        ({"knn": {}}, r"^classifiers, search: unknown classifier 'knn'; known: svm, random_forest, xgboost\.$"),
+        ({"svn": {}}, r"^classifiers, search: unknown classifier 'svn'; did you mean 'svm'\?$"),
         ({"svm": {"c": [1]}}, r"^search\.svm: SVC has no parameter 'c'"),
         ({"svm": {"gama": [1]}}, r"^search\.svm: SVC has no parameter 'gama'; did you mean 'gamma'\?$"),
         ({"svm": {}, "random_forest": {"C": [1]}}, r"^search\.random_forest: RandomForestClassifier has no .* 'C'"),
