@@ -18,7 +18,8 @@ import streamlit as st
 from PIL import Image
 
 from inspection.data.images import AS_STORED, EXTENSIONS, Decoding, decode
-from inspection.decision.ensemble import ENSEMBLE_FILE, Rules
+from inspection.decision.ensemble import ENSEMBLE_FILE
+from inspection.decision.rules import Rules
 from inspection.errors import ImageError, ModelsError
 from inspection.files import sha256_bytes, sha256_file
 from inspection.station.presentation import (
@@ -40,7 +41,8 @@ from inspection.station.presentation import (
 )
 
 if TYPE_CHECKING:
-    from inspection.decision.inspector import Inspector, Verdict
+    from inspection.decision.inspector import Inspector
+    from inspection.decision.verdict import Verdict
 
 # Comments, because Streamlit prints a text that stands alone onto the page.
 # Environment variable that names another models folder than the one beside this file:

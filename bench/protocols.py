@@ -29,8 +29,8 @@ from inspection.data.images import Decoding, resize
 from inspection.data.manifest import iterate_pixels, label_of, weigh_images
 from inspection.data.sources import group_by_name, list_images
 from inspection.data.splits import divide
-from inspection.decision.ensemble import GOOD, majority
 from inspection.decision.rule_fitting import fit_rules
+from inspection.decision.rules import GOOD, majority
 from inspection.labels import DEFECTIVE, TEST, TRAIN
 from inspection.networks.fine_tuning import make_recipe
 from inspection.networks.training import LabelledImages, Recipe, log_odds, train_across_parts

@@ -8,7 +8,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from inspection.data.images import EXTENSIONS, read_file
-from inspection.decision.inspector import Inspector, Verdict
+from inspection.decision.inspector import Inspector
+from inspection.decision.verdict import Verdict
 from inspection.errors import DataError, ImageError, InspectionError, ModelsError
 from inspection.files import read_json, write_bytes
 from inspection.labels import CLASS_NAMES

@@ -7,8 +7,8 @@ import pandas as pd
 
 from inspection.config import DecisionParams, EnsembleParams
 from inspection.decision.combination import combine_across_folds, fit_combination, vote_weights
-from inspection.decision.ensemble import Rules
 from inspection.decision.operating_point import Costs, OperatingPoint, choose_operating_point, parts_needed
+from inspection.decision.rules import Rules
 from inspection.labels import DEFECTIVE
 
 

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
 
-from inspection.decision.ensemble import BAD, GOOD, Cause, Rules
 from inspection.decision.operating_point import OperatingPoint
+from inspection.decision.rules import BAD, GOOD, Cause, Rules
 from inspection.decision.wording import percent, percent_beside, setting, threshold_words
 from inspection.labels import CLASS_NAMES, REVIEW
 
 if TYPE_CHECKING:
     # Brings ONNX Runtime, and the viewer's frame is drawn before it.
-    from inspection.decision.inspector import Verdict, Vote
+    from inspection.decision.verdict import Verdict, Vote
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def counted(number: int, noun: str) -> str:
 
 
 def confidence_words(verdict: "Verdict", rules: Rules) -> str:
-    """Say what the overall confidence is; see `inspection.decision.ensemble.Decisions`."""
+    """Say what the overall confidence is; see `inspection.decision.rules.Decisions`."""
     kind = "simulated" if verdict.simulated else "calibrated"
     words = f"Overall confidence: the {kind} probability that the ensemble gives to "
     if verdict.verdict != REVIEW:

@@ -8,8 +8,9 @@ import pytest
 
 from inspection.data.images import AS_STORED, Decoding
 from inspection.decision.combination import Combination, mean_log_odds
-from inspection.decision.ensemble import Cause, Decisions, Rules, decide, describe_ensemble, majority, read_rules
+from inspection.decision.ensemble import describe_ensemble, read_rules
 from inspection.decision.operating_point import OperatingPoint
+from inspection.decision.rules import Cause, Decisions, Rules, decide, majority
 from inspection.errors import ModelsError
 from inspection.labels import REVIEW
 

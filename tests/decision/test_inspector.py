@@ -16,9 +16,10 @@ from PIL import Image
 from inspection.data.images import AS_STORED, Decoding, decode_file, resize
 from inspection.data.manifest import read_manifest
 from inspection.decision.combination import mean_log_odds
-from inspection.decision.ensemble import Cause, Rules
-from inspection.decision.inspector import Inspector, Verdict, Vote, explain, make_verdicts
+from inspection.decision.inspector import Inspector
 from inspection.decision.operating_point import OperatingPoint
+from inspection.decision.rules import Cause, Rules
+from inspection.decision.verdict import Verdict, Vote, explain, make_verdicts
 from inspection.errors import ImageError, ModelsError
 from inspection.files import sha256_file
 from inspection.labels import TEST, TRAIN

@@ -10,9 +10,9 @@ from sklearn.metrics import roc_auc_score
 
 from inspection.config import CostParams, DecisionParams, EnsembleParams
 from inspection.decision.combination import combine_across_folds, fit_combination, vote_weights
-from inspection.decision.ensemble import decide
 from inspection.decision.operating_point import Costs, choose_operating_point
 from inspection.decision.rule_fitting import fit_rules
+from inspection.decision.rules import decide
 from inspection.reports.tables.metrics import summarise
 from inspection.reports.tables.out_of_fold import summarise_out_of_fold
 

@@ -17,7 +17,8 @@ from streamlit.testing.v1 import AppTest
 import streamlit_app
 from inspection import files
 from inspection.data.images import AS_STORED, Decoding
-from inspection.decision.inspector import Inspector, Verdict
+from inspection.decision.inspector import Inspector
+from inspection.decision.verdict import Verdict
 from inspection.decision.wording import percent
 from inspection.errors import ModelsError
 from inspection.station import demo

@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 
 from inspection.decision.combination import mean_log_odds
-from inspection.decision.ensemble import Rules
-from inspection.decision.inspector import Verdict, Vote
 from inspection.decision.operating_point import OperatingPoint
+from inspection.decision.rules import Rules
+from inspection.decision.verdict import Verdict, Vote
 from inspection.station.presentation import (
     confidence_words,
     gauge_options,
