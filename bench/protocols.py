@@ -14,6 +14,7 @@ change of the code that trains. Other voters than those of params.yaml: ``--back
 
 import argparse
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import joblib
@@ -173,7 +174,7 @@ def score(rows: pd.DataFrame, of_voters: dict[str, np.ndarray], params: Params) 
     proba = np.column_stack(list(of_voters.values()))
     rules = fit_rules(proba[train], rows[train], params.ensemble, params.decision).rules
     together = rules.combination.defect_proba(proba)
-    majority_fails = majority(proba, "hard", rules.threshold, rules.vote_weights) != GOOD
+    majority_fails = majority(proba, replace(rules, voting="hard")) != GOOD
     verdicts = {
         ENSEMBLE: (together, together >= rules.threshold),
         f"{ENSEMBLE}, majority": (together, majority_fails),

@@ -60,6 +60,8 @@ def predict(paths: list[Path], models: Path, json_target: str | None) -> int:
     A file that is not an inspectable image is reported as not inspected, never as good.
     """
     inspector = Inspector(models)
+    if inspector.version_notice:
+        print(f"warning: {inspector.version_notice}", file=sys.stderr)
     records = []
     for path in tqdm(_image_files(paths), unit="image", disable=not sys.stderr.isatty()):
         try:

@@ -1,116 +1,362 @@
-"""The file ensemble.json: which voters there are, and how they decide together."""
+"""The file ensemble.json: which voters there are, how they decide together, and what it was made with."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from inspection.data.images import Decoding
 from inspection.decision.combination import Combination
-from inspection.decision.operating_point import OperatingPoint
+from inspection.decision.operating_point import NEVER, OperatingPoint
 from inspection.decision.rules import Rules
-from inspection.errors import ModelsError
-from inspection.files import read_json
-from inspection.labels import CLASS_NAMES
+from inspection.decision.versions import installed_versions
+from inspection.decision.voting import voting_rule
+from inspection.errors import ConfigError, ModelsError
+from inspection.files import write_json
+from inspection.plugins import load_plugins
 
 ENSEMBLE_FILE = "ensemble.json"
-FORMAT = 3
+FORMAT = 4
 """Version of the layout of ensemble.json; a reader refuses any other."""
-_KEYS = {"voting", "threshold", "intercept", "operating_point", "guard", "trained_on", "decoding", "voters"}
-"""Of ensemble.json."""
+DIGITS = 6
+"""Decimals kept of weights and coefficients."""
+_MOST = 1e6
+"""Of a weight or coefficient: far beyond any that is fitted, and no sum of such numbers overflows."""
+_MOST_PROBLEMS = 3
+"""How many problems of a damaged file are named."""
 
 
-def describe_ensemble(cards: list[dict], rules: Rules, data: dict, decoding: Decoding, guard: dict) -> dict:
-    """Return the content of ensemble.json.
+def _check_path(path: str) -> str:
+    # A colon would name a drive or a stream under Windows, a backslash a folder.
+    is_plain = path.isprintable() and not set(path) & set(":\\")
+    if not is_plain or any(part in ("", ".", "..") for part in path.split("/")):
+        raise ValueError("must be a path inside the models folder, with / between its parts")
+    return path
+
+
+Proba = Annotated[float, Field(gt=0, lt=1)]
+"""A setting strictly between 0 and 1."""
+Factor = Annotated[float, Field(ge=0, le=_MOST)]
+Count = Annotated[int, Field(ge=0, le=10**12)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Text = Annotated[str, Field(min_length=1)]
+ModuleName = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")]
+ModelPath = Annotated[str, AfterValidator(_check_path)]
+
+
+class _Entry(BaseModel):
+    # Nothing is converted: what is read is what was written, or an error.
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class FileEntry(_Entry):
+    """A file of the models folder, and the SHA-256 by which it is known."""
+
+    path: ModelPath
+    sha256: Sha256
+
+
+class VoterEntry(_Entry):
+    """One voter: its files by their roles, and how much it counts.
+
+    ``weight`` counts under weighted voting, ``coefficient`` in the ensemble's probability.
+    """
+
+    name: Text
+    kind: Text
+    files: dict[Text, FileEntry]
+    weight: Factor
+    coefficient: Factor
+
+    @model_validator(mode="after")
+    def _has_a_network(self) -> Self:
+        if "network" not in self.files:
+            raise ValueError("files lacks the role network")
+        if ("classifier" in self.files) != ("scaler" in self.files):
+            raise ValueError("files must hold classifier and scaler, or neither")
+        return self
+
+
+class GuardEntry(_Entry):
+    """The guard, and the network through which it looks."""
+
+    file: FileEntry
+    network: ModelPath
+
+
+class DecodingEntry(_Entry):
+    """As `inspection.data.images.Decoding`."""
+
+    bit_depth: int = Field(ge=8, le=16)
+    float_range: tuple[float, float] | None
+
+    @model_validator(mode="after")
+    def _black_below_white(self) -> Self:
+        if self.float_range is not None and not self.float_range[0] < self.float_range[1]:
+            raise ValueError("float_range must be [black, white] with black < white")
+        return self
+
+
+class DataEntry(_Entry):
+    """What the voters were trained on."""
+
+    source: Text
+    n_images: int = Field(ge=1)
+    manifest_sha256: Sha256
+
+
+class OperatingPointEntry(_Entry):
+    """As `inspection.decision.operating_point.OperatingPoint`."""
+
+    pass_below: float = Field(ge=0, le=NEVER)
+    fail_from: float = Field(ge=0, le=NEVER)
+    max_escape_rate: Proba | None
+    confidence: Proba | None
+    n_defects: Count
+    n_escapes: Count
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> Self:
+        if self.fail_from < self.pass_below:
+            raise ValueError("fail_from lies below pass_below, so that a part could both pass and fail")
+        if self.n_escapes > self.n_defects:
+            raise ValueError("n_escapes is more than n_defects")
+        if (self.max_escape_rate is None) != (self.confidence is None):
+            raise ValueError("max_escape_rate and confidence make one promise: both or neither")
+        return self
+
+
+class Ensemble(_Entry):
+    """The content of ensemble.json.
+
+    Attributes
+    ----------
+    format : int
+    classes : (str, str)
+    voting, threshold, intercept, operating_point
+        See `rules`.
+    guard : GuardEntry
+    trained_on : DataEntry
+    decoding : DecodingEntry
+        How the training images were read, and how every image to be judged is.
+    versions : dict of str to str
+        Of the libraries that compute a verdict, when the rules were fitted.
+    plugins : tuple of str
+        Modules of the user's own that the voters or the voting rule need; see `inspection.plugins`.
+    voters : tuple of VoterEntry
+        In the order of every probability matrix.
+    """
+
+    format: Literal[4]
+    classes: tuple[Literal["non_defective"], Literal["defective"]]
+    voting: Text
+    threshold: Proba
+    intercept: float = Field(ge=-_MOST, le=_MOST)
+    operating_point: OperatingPointEntry | None
+    guard: GuardEntry
+    trained_on: DataEntry
+    decoding: DecodingEntry
+    versions: dict[Text, Text] = Field(min_length=1)
+    plugins: tuple[ModuleName, ...]
+    voters: tuple[VoterEntry, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _voters_fit_together(self) -> Self:
+        names = [voter.name for voter in self.voters]
+        repeated = sorted({name for name in names if names.count(name) > 1})
+        if repeated:
+            raise ValueError(f"voters: {repeated[0]} is listed twice")
+        seen_by_classifiers = {voter.files["network"].path for voter in self.voters if "classifier" in voter.files}
+        if self.guard.network not in seen_by_classifiers:
+            raise ValueError(f"guard.network: no classifier among the voters looks through {self.guard.network}")
+        fingerprints: dict[str, str] = {}
+        for file in [self.guard.file, *(file for voter in self.voters for file in voter.files.values())]:
+            if fingerprints.setdefault(file.path, file.sha256) != file.sha256:
+                raise ValueError(f"{file.path} is named with two different fingerprints")
+        return self
+
+    def rules(self) -> Rules:
+        """Return how these voters decide."""
+        point = self.operating_point
+        return Rules(
+            self.voting,
+            self.threshold,
+            tuple(voter.weight for voter in self.voters),
+            Combination(tuple(voter.coefficient for voter in self.voters), self.intercept),
+            None if point is None else OperatingPoint(**point.model_dump()),
+        )
+
+    def image_decoding(self) -> Decoding:
+        """Return how images are read."""
+        return Decoding(self.decoding.bit_depth, self.decoding.float_range)
+
+
+def describe_ensemble(
+    cards: Sequence[Mapping[str, Any]],
+    rules: Rules,
+    data: Mapping[str, Any],
+    decoding: Decoding,
+    guard: Mapping[str, Any],
+    plugins: Sequence[str] = (),
+) -> Ensemble:
+    """Join voters and rules, and record the installed versions.
 
     Parameters
     ----------
-    cards : list of dict
+    cards : sequence of mapping, shape (n_voters,)
         One per voter, as the training stages write them: ``name``, ``kind`` and ``files``.
     rules : Rules
-    data : dict
-        What the voters were trained on.
+    data : mapping
+        What the voters were trained on; see `DataEntry`.
     decoding : Decoding
         How their images were read, and how every image to be judged will be.
-    guard : dict
-        Entries ``file`` and ``network``; see `inspection.voters.stored.read_vouched`.
+    guard : mapping
+        Entries ``file`` and ``network``; see `GuardEntry`.
+    plugins : sequence of str
+        As params.yaml names them; they are loaded.
+
+    Returns
+    -------
+    Ensemble
 
     Raises
     ------
+    ConfigError
+        If the voting rule is unknown.
     ModelsError
-        If the votes are to be weighted and no voter beats chance.
+        If the votes are to be weighted and no voter beats chance, or a part does not fit the others.
     """
-    if rules.voting == "weighted" and not sum(rules.vote_weights) > 0:
+    if voting_rule(rules.voting).is_weighted and not sum(rules.vote_weights) > 0:
         raise ModelsError(
-            "ensemble.voting = weighted: no voter beats chance on its out-of-fold scores, so all weights are 0; "
+            f"ensemble.voting = {rules.voting}: no voter beats chance on its out-of-fold scores, so all weights are 0; "
             "use hard or soft voting, or better data."
         )
-    voters = [
+    voters = tuple(
         {key: card[key] for key in ("name", "kind", "files")}
-        | {"weight": round(weight, 6), "coefficient": round(coefficient, 6)}
+        | {"weight": round(weight, DIGITS), "coefficient": round(coefficient, DIGITS)}
         for card, weight, coefficient in zip(cards, rules.vote_weights, rules.combination.coefficients, strict=True)
-    ]
-    return {
+    )
+    content = {
         "format": FORMAT,
-        "classes": list(CLASS_NAMES),
+        "classes": ("non_defective", "defective"),
         "voting": rules.voting,
         "threshold": rules.threshold,
-        "intercept": round(rules.combination.intercept, 6),
-        "operating_point": rules.operating_point and asdict(rules.operating_point),
+        "intercept": round(rules.combination.intercept, DIGITS),
+        "operating_point": None if rules.operating_point is None else asdict(rules.operating_point),
         "guard": guard,
         "trained_on": data,
         "decoding": asdict(decoding),
+        "versions": installed_versions(),
+        "plugins": tuple(plugins),
         "voters": voters,
     }
+    try:
+        return Ensemble.model_validate(content)
+    except ValidationError as problem:
+        raise ModelsError(f"The voters do not make an ensemble: {_describe(problem)}; run `dvc repro`.") from problem
 
 
-def read_rules(description: dict) -> Rules:
-    """Return the rules of an ensemble.json.
+def write_ensemble(models: str | Path, ensemble: Ensemble) -> None:
+    """Write ensemble.json into the models folder, in one step.
 
-    Raises
-    ------
-    KeyError, TypeError
-        If it was not written by `describe_ensemble`.
+    Parameters
+    ----------
+    models : str or Path
+    ensemble : Ensemble
     """
-    voters, point = description["voters"], description["operating_point"]
-    return Rules(
-        description["voting"],
-        description["threshold"],
-        tuple(voter["weight"] for voter in voters),
-        Combination(tuple(voter["coefficient"] for voter in voters), description["intercept"]),
-        point and OperatingPoint(**point),
-    )
+    write_json(Path(models) / ENSEMBLE_FILE, ensemble.model_dump(mode="json"))
 
 
-def read_ensemble(models: str | Path) -> dict:
-    """Read and check ensemble.json.
+def read_ensemble(models: str | Path) -> Ensemble:
+    """Read and check ensemble.json, and load the plugins that it names.
+
+    Parameters
+    ----------
+    models : str or Path
+
+    Returns
+    -------
+    Ensemble
 
     Raises
     ------
     ModelsError
-        If it is missing, damaged or of another format; the message says what to run.
+        If it is missing, damaged or of another format; the message names file and key, and says what to run.
     """
     path = Path(models) / ENSEMBLE_FILE
     if not path.is_file():
         built = any(Path(models).glob("*.pkl")) or any(Path(models).glob("*.onnx"))
-        state = "are half-built (no ensemble.json)" if built else "do not exist"
+        state = f"are half-built (no {ENSEMBLE_FILE})" if built else "do not exist"
         raise ModelsError(f"The models in {models}/ {state}; run `dvc repro` (or `make repro`) to train them.")
-    description = read_json(path, ModelsError)
-    if not isinstance(description, dict) or description.get("format") != FORMAT:
-        raise ModelsError(f"{path} is not of format {FORMAT}, which this version reads; run `dvc repro`.")
-    missing = _KEYS - set(description)
-    if missing or not description["voters"]:
-        raise ModelsError(f"{path} lacks {', '.join(sorted(missing)) or 'voters'}; delete it and run `dvc repro`.")
-    return description
-
-
-def open_rules(description: dict, models: str | Path) -> Rules:
     try:
-        return read_rules(description)
-    except (KeyError, TypeError) as problem:
+        data = path.read_bytes()
+    except OSError as problem:
+        # A running pipeline deletes its outputs first, and may do so just now.
         raise ModelsError(
-            f"{Path(models) / ENSEMBLE_FILE} is damaged ({problem}); delete it and run `dvc repro`."
+            f"{path} cannot be read ({problem.strerror}); check again when `dvc repro` ends."
         ) from problem
+    ensemble = parse_ensemble(data, str(path))
+    try:
+        load_plugins(ensemble.plugins)
+        rule = voting_rule(ensemble.voting)
+    except ConfigError as problem:
+        raise ModelsError(
+            f"{path} cannot be used here: {problem} If a plugin is missing, put it back; else delete the file and run "
+            "`dvc repro`."
+        ) from problem
+    if rule.is_weighted and not any(voter.weight for voter in ensemble.voters):
+        raise ModelsError(
+            f"{path} is damaged: voters: none has a weight, and {ensemble.voting} voting needs one; delete it and run "
+            "`dvc repro`."
+        )
+    return ensemble
 
 
-def read_decoding(description: dict) -> Decoding:
-    limits = description["float_range"]
-    return Decoding(description["bit_depth"], None if limits is None else tuple(limits))
+def parse_ensemble(data: bytes, name: str) -> Ensemble:
+    """Check the content of ensemble.json, all but what depends on plugins.
+
+    Parameters
+    ----------
+    data : bytes
+        Of the file.
+    name : str
+        Of the file, for messages.
+
+    Returns
+    -------
+    Ensemble
+
+    Raises
+    ------
+    ModelsError
+        See `read_ensemble`.
+    """
+    try:
+        number = _FormatOnly.model_validate_json(data).format
+        if type(number) is not int or number != FORMAT:
+            is_older = type(number) is int and 0 < number < FORMAT
+            written = f"format {number}, written by an earlier version" if is_older else "another format"
+            raise ModelsError(f"{name} is of {written}; this version reads format {FORMAT}: run `dvc repro`.")
+        return Ensemble.model_validate_json(data)
+    except ValidationError as problem:
+        raise ModelsError(f"{name} is damaged: {_describe(problem)}; delete it and run `dvc repro`.") from problem
+
+
+class _FormatOnly(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+    format: Any
+
+
+def _describe(problem: ValidationError) -> str:
+    problems = [_describe_one(error["loc"], error["msg"]) for error in problem.errors(include_url=False)]
+    further = len(problems) - _MOST_PROBLEMS
+    return "; ".join(problems[:_MOST_PROBLEMS]) + (f"; and {further} more" if further > 0 else "")
+
+
+def _describe_one(location: tuple[int | str, ...], message: str) -> str:
+    words = message.removeprefix("Value error, ")
+    key = ".".join(str(part) for part in location)
+    return f"{key}: {words[0].lower()}{words[1:]}" if key else f"{words[0].lower()}{words[1:]}"

@@ -1,17 +1,19 @@
 """The only inference path: a photograph in, a verdict out. Evaluation, viewer and command line all use it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from inspection.data.images import decode, resize
-from inspection.decision.ensemble import open_rules, read_decoding, read_ensemble
+from inspection.decision.ensemble import read_ensemble
 from inspection.decision.verdict import Verdict, make_verdicts
+from inspection.decision.versions import version_notice
 from inspection.files import sha256_bytes
 from inspection.networks.onnx_models import BATCH_SIZE, OnnxModel, batches
-from inspection.voters.guard import read_guard
+from inspection.voters.guard import Guard, read_guard
 from inspection.voters.stored import ShallowVoter, read_vouched
 
 
@@ -27,8 +29,8 @@ class Measurements:
         Of the backbone that the guard looks through.
     """
 
-    proba: np.ndarray
-    features: np.ndarray
+    proba: npt.NDArray[np.float64]
+    features: npt.NDArray[np.float32]
 
 
 class Inspector:
@@ -45,10 +47,12 @@ class Inspector:
         Names, in the order of every probability matrix.
     rules : Rules
     guard : Guard
-    trained_on : dict
+    trained_on : DataEntry
         ``source``, ``n_images`` and ``manifest_sha256`` of the training data.
     decoding : Decoding
         How images are read: as those of the training were.
+    version_notice : str
+        What to tell the user when other library versions are installed than the ensemble was made with; else empty.
 
     Raises
     ------
@@ -57,35 +61,41 @@ class Inspector:
     """
 
     def __init__(self, models: str | Path = "models"):
-        description = read_ensemble(models)
-        self.rules = open_rules(description, models)
-        self.trained_on = description["trained_on"]
-        self.decoding = read_decoding(description["decoding"])
-        guard = description["guard"]
-        self.guard = read_guard(read_vouched(models, guard["file"]), guard["file"]["path"])
-        self._guard_network = guard["network"]
-        self._voters = {voter["name"]: voter for voter in description["voters"]}
+        ensemble = read_ensemble(models)
+        self.rules = ensemble.rules()
+        self.trained_on = ensemble.trained_on
+        self.decoding = ensemble.image_decoding()
+        self.version_notice = version_notice(ensemble.versions)
+        guard = ensemble.guard
+        self.guard: Guard = read_guard(read_vouched(models, guard.file.model_dump()), guard.file.path)
+        self._guard_network = guard.network
+        self._voters = {voter.name: voter for voter in ensemble.voters}
         self._networks: dict[str, OnnxModel] = {}
         self._shallow: dict[str, ShallowVoter] = {}
         for name, voter in self._voters.items():
-            network = voter["files"]["network"]
+            files = {role: file.model_dump() for role, file in voter.files.items()}
+            network = files["network"]
             if network["path"] not in self._networks:
                 self._networks[network["path"]] = OnnxModel(read_vouched(models, network), network["path"])
-            if "classifier" in voter["files"]:
-                self._shallow[name] = ShallowVoter(models, voter["files"])
+            if "classifier" in files:
+                self._shallow[name] = ShallowVoter(models, files)
 
     @property
     def voters(self) -> tuple[str, ...]:
         """Names of the voters."""
         return tuple(self._voters)
 
-    def measure(self, images: Iterable[np.ndarray]) -> Measurements:
+    def measure(self, images: Iterable[npt.NDArray[np.uint8]]) -> Measurements:
         """Run every network, decoding no more than one batch ahead.
 
         Parameters
         ----------
         images : iterable of ndarray of uint8, shape (height, width, 3)
             Of any sizes.
+
+        Returns
+        -------
+        Measurements
         """
         parts = [self._measure_batch(batch) for batch in batches(images, BATCH_SIZE)]
         if not parts:
@@ -102,6 +112,10 @@ class Inspector:
             Content of an image file.
         name : str
 
+        Returns
+        -------
+        Verdict
+
         Raises
         ------
         ImageError
@@ -110,26 +124,33 @@ class Inspector:
         measured = self.measure([decode(data, name, self.decoding).pixels])
         return self.judge(measured, [name], [sha256_bytes(data)])[0]
 
-    def judge(self, measured: Measurements, names: list[str], fingerprints: list[str]) -> list[Verdict]:
+    def judge(self, measured: Measurements, names: Sequence[str], fingerprints: Sequence[str]) -> list[Verdict]:
         """Turn measurements into verdicts.
 
         Parameters
         ----------
         measured : Measurements
-        names, fingerprints : list of str, shape (n_images,)
+        names, fingerprints : sequence of str, shape (n_images,)
             File names, and SHA-256 of the files.
+
+        Returns
+        -------
+        list of Verdict, shape (n_images,)
         """
         unlikeness = self.guard.unlikeness(measured.features)
         return make_verdicts(self.voters, measured.proba, names, fingerprints, self.rules, unlikeness)
 
-    def _measure_batch(self, images: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    def _measure_batch(
+        self, images: list[npt.NDArray[np.uint8]]
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float32]]:
         pixels = {
             size: np.stack([resize(image, size) for image in images])
             for size in {network.image_size for network in self._networks.values()}
         }
-        columns, features = [], {}
+        columns: list[npt.NDArray[np.floating]] = []
+        features: dict[str, npt.NDArray[np.float32]] = {}
         for name, voter in self._voters.items():
-            path = voter["files"]["network"]["path"]
+            path = voter.files["network"].path
             network = self._networks[path]
             if name not in self._shallow:
                 columns.append(network.run(pixels[network.image_size], "defect_proba"))

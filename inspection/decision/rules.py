@@ -1,13 +1,15 @@
 """From the voters' probabilities to one verdict."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
+import numpy.typing as npt
 
 from inspection.decision.combination import Combination
 from inspection.decision.operating_point import OperatingPoint
+from inspection.decision.outcomes import Outcomes
+from inspection.decision.voting import VotingRule, voting_rule
 from inspection.labels import CLASS_NAMES, DEFECTIVE, NON_DEFECTIVE, REVIEW
 
 _TIE = 1e-9
@@ -32,13 +34,13 @@ class Rules:
 
     Attributes
     ----------
-    voting : {"hard", "soft", "weighted"}
-        hard: the majority of the voters; weighted: the majority of the voters' weights; soft: the ensemble's
-        probability against ``threshold``.
+    voting : str
+        A key of `inspection.decision.voting.VOTING_RULES`. hard: the majority of the voters; weighted: the majority of
+        the voters' weights; soft: the ensemble's probability against ``threshold``.
     threshold : float in (0, 1)
         A voter, or under soft voting the ensemble, says defective when its probability is ``>=`` this.
     vote_weights : tuple of float, shape (n_voters,)
-        Not negative, not all 0. Used by weighted voting only.
+        Not negative. Used by weighted voting only, and then not all 0.
     combination : Combination
         Gives the ensemble's probability.
     operating_point : OperatingPoint or None
@@ -51,21 +53,34 @@ class Rules:
     combination: Combination
     operating_point: OperatingPoint | None = None
 
-    def share_of_vote(self, is_for: Sequence[bool]) -> float:
-        """Return what the voters of one side weigh together, as a share of all votes.
+    @property
+    def voting_rule(self) -> VotingRule:
+        """The rule that ``voting`` names."""
+        return voting_rule(self.voting)
+
+    def share_of_defective(self, proba: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Return how much of the vote is for defective.
 
         Parameters
         ----------
-        is_for : sequence of bool, shape (n_voters,)
+        proba : ndarray of float, shape (n_images, n_voters), in [0, 1]
 
         Returns
         -------
-        float in [0, 1]
+        ndarray of float, shape (n_images,), in [0, 1]
             One half exactly when the votes are tied.
         """
-        weights = self.vote_weights if self.voting == "weighted" else (1.0,) * len(self.vote_weights)
-        share = sum(weight for weight, is_one in zip(weights, is_for, strict=True) if is_one) / sum(weights)
-        return 0.5 if abs(share - 0.5) < _TIE else share
+        share = self.voting_rule.share(proba, self.threshold, np.array(self.vote_weights, dtype=float))
+        return np.where(np.abs(share - 0.5) < _TIE, 0.5, share)
+
+    def explain_votes(self, proba: npt.NDArray[np.float64]) -> str:
+        """Say how the votes on one photograph were counted.
+
+        Parameters
+        ----------
+        proba : ndarray of float, shape (n_voters,), in [0, 1]
+        """
+        return self.voting_rule.explain(proba, self.threshold, np.array(self.vote_weights, dtype=float))
 
 
 @dataclass(frozen=True)
@@ -86,20 +101,19 @@ class Decisions:
         are more likely good fail where a promise or the costs set the threshold so low.
     """
 
-    verdicts: np.ndarray
-    causes: np.ndarray
-    defect_proba: np.ndarray
-    confidence: np.ndarray
+    verdicts: npt.NDArray[np.str_]
+    causes: npt.NDArray[np.str_]
+    defect_proba: npt.NDArray[np.float64]
+    confidence: npt.NDArray[np.float64]
 
 
-def majority(proba: np.ndarray, voting: str, threshold: float, weights: tuple[float, ...]) -> np.ndarray:
+def majority(proba: npt.NDArray[np.float64], rules: Rules) -> npt.NDArray[np.str_]:
     """Return what the majority of the voters says.
 
     Parameters
     ----------
     proba : ndarray of float, shape (n_images, n_voters), in [0, 1]
-    voting, threshold, weights
-        As in `Rules`; the votes weigh equally unless voting is weighted.
+    rules : Rules
 
     Returns
     -------
@@ -108,25 +122,30 @@ def majority(proba: np.ndarray, voting: str, threshold: float, weights: tuple[fl
 
     Raises
     ------
+    ConfigError
+        If the voting rule is unknown.
     ValueError
-        If shapes disagree, a probability is NaN or the rule is unknown.
+        If shapes disagree, a probability is NaN, or weights that count cannot.
     """
-    proba, weights = np.asarray(proba, dtype=float), np.asarray(weights, dtype=float)
+    weights = np.array(rules.vote_weights, dtype=float)
     if proba.ndim != 2 or weights.shape != proba.shape[1:] or not len(weights):
         raise ValueError(f"probabilities {proba.shape} and weights {weights.shape} do not fit")
     if not ((proba >= 0) & (proba <= 1)).all():
         raise ValueError("a voter's probability is outside [0, 1]")
-    if voting not in ("hard", "soft", "weighted"):
-        raise ValueError(f"unknown voting rule {voting!r}")
-    if voting == "weighted" and not (np.isfinite(weights).all() and (weights >= 0).all() and weights.sum() > 0):
+    can_weigh = np.isfinite(weights).all() and (weights >= 0).all() and weights.sum() > 0
+    if rules.voting_rule.is_weighted and not can_weigh:
         raise ValueError(f"weights {weights.tolist()} cannot vote: none may be negative, and not all 0")
-    shares = weights / weights.sum() if voting == "weighted" else np.full(len(weights), 1 / len(weights))
-    defective_share = (proba >= threshold) @ shares
-    is_tie = np.abs(defective_share - 0.5) < _TIE
-    return np.where(is_tie, REVIEW, np.where(defective_share > 0.5, BAD, GOOD))
+    share = rules.share_of_defective(proba)
+    # Whatever is neither above nor below one half, NaN of a plugin's rule included, goes to a person.
+    return np.select([share > 0.5, share < 0.5], [BAD, GOOD], REVIEW)
 
 
-def decide(proba: np.ndarray, rules: Rules, is_unlike: np.ndarray | None = None) -> Decisions:
+def decide(
+    proba: npt.NDArray[np.float64],
+    rules: Rules,
+    is_unlike: npt.NDArray[np.bool_] | None = None,
+    defect_proba: npt.NDArray[np.float64] | None = None,
+) -> Decisions:
     """Turn probabilities into verdicts.
 
     Without an operating point the vote decides. A tie is ``review``, and so is a majority that the ensemble's
@@ -138,36 +157,47 @@ def decide(proba: np.ndarray, rules: Rules, is_unlike: np.ndarray | None = None)
     proba : ndarray of float, shape (n_images, n_voters), in [0, 1]
     rules : Rules
     is_unlike : ndarray of bool, shape (n_images,), optional
+        Without it, no image is.
+    defect_proba : ndarray of float, shape (n_images,), in [0, 1], optional
+        The ensemble's P(defective), where it is not what ``rules.combination`` makes of ``proba``: the out-of-fold one
+        of training images.
 
     Raises
     ------
-    ValueError
+    ConfigError, ValueError
         See `majority`.
     """
-    votes = majority(proba, rules.voting, rules.threshold, rules.vote_weights)
-    defect_proba = rules.combination.defect_proba(np.asarray(proba, dtype=float))
+    proba = np.asarray(proba, dtype=float)
+    votes = majority(proba, rules)
+    if defect_proba is None:
+        defect_proba = rules.combination.defect_proba(proba)
     if rules.operating_point is None:
         verdicts, causes = _by_vote(votes, defect_proba, rules)
     else:
         verdicts, causes = _by_thresholds(votes, defect_proba, rules.operating_point)
     if is_unlike is not None:
         verdicts, causes = np.where(is_unlike, REVIEW, verdicts), np.where(is_unlike, Cause.UNLIKE, causes)
-    of_verdict = [defect_proba, 1 - defect_proba]
-    confidence = np.select([verdicts == BAD, verdicts == GOOD], of_verdict, np.maximum(*of_verdict))
+    outcomes = Outcomes.of(verdicts)
+    likelier = np.maximum(defect_proba, 1 - defect_proba)
+    confidence = np.select([outcomes.fails, outcomes.passes], [defect_proba, 1 - defect_proba], likelier)
     return Decisions(verdicts, causes, defect_proba, confidence)
 
 
-def _by_vote(votes: np.ndarray, defect_proba: np.ndarray, rules: Rules) -> tuple[np.ndarray, np.ndarray]:
-    by_probability = np.where(defect_proba >= rules.threshold, BAD, GOOD)
-    if rules.voting == "soft":
+def _by_vote(
+    votes: npt.NDArray[np.str_], defect_proba: npt.NDArray[np.float64], rules: Rules
+) -> tuple[npt.NDArray[np.str_], npt.NDArray[np.str_]]:
+    by_probability = np.where(Outcomes.at_threshold(defect_proba, rules.threshold).fails, BAD, GOOD)
+    if rules.voting_rule.follows_probability:
         return by_probability, np.full(len(votes), Cause.VOTE)
     causes = np.select([votes == REVIEW, votes != by_probability], [Cause.TIE, Cause.DISAGREEMENT], Cause.VOTE)
     return np.where(votes == by_probability, votes, REVIEW), causes
 
 
-def _by_thresholds(votes: np.ndarray, defect_proba: np.ndarray, point: OperatingPoint) -> tuple[np.ndarray, np.ndarray]:
-    passes, fails = defect_proba < point.pass_below, defect_proba >= point.fail_from
-    cases = [~passes & ~fails, votes == REVIEW, passes & (votes == BAD), passes]
+def _by_thresholds(
+    votes: npt.NDArray[np.str_], defect_proba: npt.NDArray[np.float64], point: OperatingPoint
+) -> tuple[npt.NDArray[np.str_], npt.NDArray[np.str_]]:
+    may_pass, fails = defect_proba < point.pass_below, defect_proba >= point.fail_from
+    cases = [~may_pass & ~fails, votes == REVIEW, may_pass & (votes == BAD), may_pass]
     verdicts = np.select(cases, [REVIEW, REVIEW, REVIEW, GOOD], BAD)
     causes = np.select(cases[:3], [Cause.BAND, Cause.TIE, Cause.DISAGREEMENT], Cause.THRESHOLD)
     return verdicts, causes

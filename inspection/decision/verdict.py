@@ -1,12 +1,15 @@
 """What is said about one photograph: the verdict, the votes behind it, and the reason in plain sentences."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from inspection.decision.rules import Cause, Rules, decide
-from inspection.decision.wording import percent_beside, setting, threshold_words
-from inspection.labels import CLASS_NAMES, DEFECTIVE, NON_DEFECTIVE
+from inspection.decision.operating_point import OperatingPoint
+from inspection.decision.rules import BAD, GOOD, Cause, Rules, decide
+from inspection.decision.wording import percent_distinct, setting, threshold_words
 
 
 @dataclass(frozen=True)
@@ -65,21 +68,49 @@ class Verdict:
     unlikeness: float = 0.0
     simulated: bool = False
 
-    def as_dict(self) -> dict:
+    @property
+    def vote_proba(self) -> npt.NDArray[np.float64]:
+        """P(defective) of every voter, shape (n_voters,), in [0, 1]."""
+        return np.array([vote.defect_proba for vote in self.votes])
+
+    def as_dict(self) -> dict[str, Any]:
         """Return the verdict as plain types, ready for JSON."""
         return asdict(self)
 
 
 def make_verdicts(
     voters: tuple[str, ...],
-    proba: np.ndarray,
-    names: list[str],
-    fingerprints: list[str],
+    proba: npt.NDArray[np.float64],
+    names: Sequence[str],
+    fingerprints: Sequence[str],
     rules: Rules,
-    unlikeness: np.ndarray,
+    unlikeness: npt.NDArray[np.float64],
     simulated: bool = False,
 ) -> list[Verdict]:
-    """Return one verdict per row of ``proba``; see `inspection.decision.rules.decide` for the rules."""
+    """Return one verdict per photograph; see `inspection.decision.rules.decide` for the rules.
+
+    Parameters
+    ----------
+    voters : tuple of str, shape (n_voters,)
+    proba : ndarray of float, shape (n_images, n_voters), in [0, 1]
+        Every voter's P(defective).
+    names, fingerprints : sequence of str, shape (n_images,)
+        File names, and SHA-256 of the files.
+    rules : Rules
+    unlikeness : ndarray of float, shape (n_images,), >= 0
+        Distance from the training images in multiples of what is allowed.
+    simulated : bool
+        True only in the viewer's Demo Mode.
+
+    Returns
+    -------
+    list of Verdict, shape (n_images,)
+
+    Raises
+    ------
+    ConfigError, ValueError
+        See `inspection.decision.rules.majority`.
+    """
     decisions = decide(proba, rules, unlikeness > 1)
     verdicts = []
     for row, (name, sha256) in enumerate(zip(names, fingerprints, strict=True)):
@@ -103,30 +134,43 @@ def explain(verdict: Verdict, rules: Rules) -> str:
     """Give the reason of a verdict in plain sentences.
 
     Where the verdict is not what most models say, they name what outweighs them.
+
+    Parameters
+    ----------
+    verdict : Verdict
+        Its ``reason`` is not looked at.
+    rules : Rules
+        By which it came about.
+
+    Returns
+    -------
+    str
     """
     if verdict.cause == Cause.UNLIKE:
         return "This photograph is unlike those the models were trained on: a person must look at this part."
-    votes = _count_votes(verdict, rules)
+    votes = rules.explain_votes(verdict.vote_proba)
     if verdict.cause == Cause.TIE:
         return f"The votes are tied: {votes}. A person must look at this part."
-    explain_rest = _explain_vote if rules.operating_point is None else _explain_thresholds
-    return explain_rest(verdict, rules, votes)
+    if rules.operating_point is None:
+        return _explain_vote(verdict, rules, votes)
+    return _explain_thresholds(verdict, rules, rules.operating_point, votes)
 
 
 def _explain_vote(verdict: Verdict, rules: Rules, votes: str) -> str:
-    if verdict.cause == Cause.VOTE and rules.voting != "soft":
+    if verdict.cause == Cause.VOTE and not rules.voting_rule.follows_probability:
         return f"{votes}."
     fails = verdict.defect_proba >= rules.threshold
-    proba, compared = percent_beside(verdict.defect_proba, rules.threshold), "reaches" if fails else "is below"
+    proba, compared = percent_distinct(verdict.defect_proba, rules.threshold), "reaches" if fails else "is below"
     subject = f"The probability of a defect, {proba}, {compared} {setting(rules.threshold)}"
     if verdict.cause == Cause.DISAGREEMENT:
         return f"{subject}, but the vote contradicts it: {votes}. A person must look at this part."
-    is_backed = _backs(verdict, rules, fails)
-    return f"{subject}. {votes}{'' if is_backed else '; the probability decides, not the majority (soft voting)'}."
+    is_backed = _is_backed(verdict, rules, fails)
+    outweighed = "" if is_backed else f"; the probability decides, not the majority ({rules.voting} voting)"
+    return f"{subject}. {votes}{outweighed}."
 
 
-def _explain_thresholds(verdict: Verdict, rules: Rules, votes: str) -> str:
-    pass_below, fail_from, proba = threshold_words(rules.operating_point, verdict.defect_proba)
+def _explain_thresholds(verdict: Verdict, rules: Rules, point: OperatingPoint, votes: str) -> str:
+    pass_below, fail_from, proba = threshold_words(point, verdict.defect_proba)
     subject = f"The probability of a defect, {proba},"
     if verdict.cause == Cause.DISAGREEMENT:
         return (
@@ -137,35 +181,19 @@ def _explain_thresholds(verdict: Verdict, rules: Rules, votes: str) -> str:
         too_low = f"too low to fail (below {fail_from})" if fail_from else "no part fails unseen"
         look = "a person must look at this part"
         return f"{subject} is too high to pass (from {pass_below}) and {too_low}: {look}. {votes}."
-    if verdict.verdict != CLASS_NAMES[DEFECTIVE]:
+    if verdict.verdict != BAD:
         return f"{subject} is below {pass_below}: the part passes. {votes}."
     sentence = f"{subject} reaches {fail_from}, from where parts fail. {votes}"
-    is_backed = _backs(verdict, rules, True)
+    is_backed = _is_backed(verdict, rules, True)
     return sentence + ("." if is_backed else "; the part fails all the same: the threshold decides, not the vote.")
 
 
-def _count_votes(verdict: Verdict, rules: Rules) -> str:
-    n_votes, n_defective = len(verdict.votes), sum(_says_defective(verdict))
-    words = f"{n_defective} of {n_votes} models say defective, {n_votes - n_defective} non-defective"
-    # Unsaid, a smaller group that wins would look like a mistake.
-    return words + (" (weighted by how often each model was right)" if rules.voting == "weighted" else "")
-
-
-def _backs(verdict: Verdict, rules: Rules, fails: bool) -> bool:
+def _is_backed(verdict: Verdict, rules: Rules, fails: bool) -> bool:
     """Whether the vote says what the probability says."""
-    share = rules.share_of_vote(_says_defective(verdict))
-    return share > 0.5 if fails else share < 0.5
-
-
-def _says_defective(verdict: Verdict) -> list[bool]:
-    return [vote.label == CLASS_NAMES[DEFECTIVE] for vote in verdict.votes]
+    share = rules.share_of_defective(verdict.vote_proba[None])[0]
+    return bool(share > 0.5 if fails else share < 0.5)
 
 
 def _make_vote(voter: str, proba: float, threshold: float) -> Vote:
     is_defective = proba >= threshold
-    return Vote(
-        voter,
-        proba,
-        CLASS_NAMES[DEFECTIVE if is_defective else NON_DEFECTIVE],
-        proba if is_defective else 1 - proba,
-    )
+    return Vote(voter, proba, BAD if is_defective else GOOD, proba if is_defective else 1 - proba)
