@@ -14,6 +14,7 @@ change of the code that trains. Other voters than those of params.yaml: ``--back
 
 import argparse
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import joblib
@@ -29,8 +30,8 @@ from inspection.data.images import Decoding, resize
 from inspection.data.manifest import iterate_pixels, label_of, weigh_images
 from inspection.data.sources import group_by_name, list_images
 from inspection.data.splits import divide
-from inspection.decision.ensemble import GOOD, majority
 from inspection.decision.rule_fitting import fit_rules
+from inspection.decision.rules import GOOD, majority
 from inspection.labels import DEFECTIVE, TEST, TRAIN
 from inspection.networks.fine_tuning import make_recipe
 from inspection.networks.training import LabelledImages, Recipe, log_odds, train_across_parts
@@ -173,7 +174,7 @@ def score(rows: pd.DataFrame, of_voters: dict[str, np.ndarray], params: Params) 
     proba = np.column_stack(list(of_voters.values()))
     rules = fit_rules(proba[train], rows[train], params.ensemble, params.decision).rules
     together = rules.combination.defect_proba(proba)
-    majority_fails = majority(proba, "hard", rules.threshold, rules.vote_weights) != GOOD
+    majority_fails = majority(proba, replace(rules, voting="hard")) != GOOD
     verdicts = {
         ENSEMBLE: (together, together >= rules.threshold),
         f"{ENSEMBLE}, majority": (together, majority_fails),

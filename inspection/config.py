@@ -3,7 +3,7 @@
 import difflib
 import re
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, Self, get_args
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -138,7 +138,7 @@ class CnnParams(ScheduleParams):
 class EnsembleParams(_Section):
     """How the votes become a verdict."""
 
-    voting: Literal["hard", "soft", "weighted"]
+    voting: str = Field(min_length=1)
     threshold: float = Field(gt=0, lt=1)
 
 
@@ -158,6 +158,20 @@ class DecisionParams(_Section):
     confidence: float = Field(gt=0, lt=1)
     cost: CostParams | None
     false_alarm_rate: float = Field(gt=0, lt=1)
+
+    @model_validator(mode="after")
+    def _each_setting_means_something(self) -> Self:
+        if self.max_overkill_rate and self.cost is not None:
+            raise ValueError(
+                f"max_overkill_rate = {self.max_overkill_rate:g} and cost both say where parts fail: "
+                "set max_overkill_rate to 0, or cost to null"
+            )
+        if self.max_overkill_rate and not self.max_escape_rate:
+            raise ValueError(
+                f"max_overkill_rate = {self.max_overkill_rate:g} says which parts fail, and nothing says which pass: "
+                "set max_escape_rate as well, or cost instead"
+            )
+        return self
 
 
 class Params(_Section):
@@ -259,6 +273,9 @@ def _explain(error: dict, path: str | Path) -> str:
         section = ".".join(str(part) for part in error["loc"][:-2])
         return f"{path}: {section}: the name {error['input']!r} is no text; write it in quotes."
     message = error["msg"].removeprefix("Value error, ")
+    if key and isinstance(error["input"], dict) and error["type"] == "value_error":
+        # Keys of one section that contradict each other; the message names them.
+        return f"{path}: {key}: {message}."
     # Without a key, several contradict each other; the message names them.
     return f"{path}: {key} = {error['input']!r} is not usable: {message}." if key else f"{path}: {message}."
 

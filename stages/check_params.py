@@ -1,6 +1,7 @@
 """Check params.yaml against what is installed, before any stage spends time on a run that cannot end well."""
 
 from inspection.config import load_params
+from inspection.decision.voting import voting_rule
 from inspection.files import write_json
 from inspection.networks.fine_tuning import make_recipe
 from inspection.networks.pretrained import build_feature_network
@@ -18,6 +19,7 @@ def check_params() -> None:
         make_recipe(name, params.cnn, params.fine_tuning, params.features.weights)
     # Those of classifiers that are not used as well: a grid without its classifier is a slip of the pen.
     check_classifiers(params.search)
+    voting_rule(params.ensemble.voting)
     # The same content whenever the params are usable: later stages wait for it but never rerun because of it.
     write_json("data/params_checked.json", {"usable": True})
 

@@ -3,8 +3,8 @@
 import pandas as pd
 
 from inspection.data.manifest import count_leaking, iterate_pixels, read_manifest
-from inspection.decision.ensemble import Cause
 from inspection.decision.inspector import Inspector
+from inspection.decision.rules import Cause
 from inspection.files import replacing, write_json
 from inspection.labels import DEFECTIVE, REVIEW, TEST
 from inspection.reports.pictures.evaluation_plots import draw_evaluation

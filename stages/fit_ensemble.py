@@ -5,8 +5,8 @@ import numpy as np
 from inspection.config import load_params
 from inspection.data.images import Decoding
 from inspection.data.manifest import read_training_rows
-from inspection.decision.ensemble import ENSEMBLE_FILE, describe_ensemble
-from inspection.decision.rule_fitting import fit_rules
+from inspection.decision.ensemble import describe_ensemble, write_ensemble
+from inspection.decision.rule_fitting import fit_rules, out_of_fold_table
 from inspection.files import replacing, sha256_file, write_json
 from inspection.reports.pictures.insight_plots import plot_suspects
 from inspection.reports.tables.label_noise import label_suspects
@@ -35,13 +35,16 @@ def fit_ensemble() -> None:
     with replacing("metrics/label_suspects.csv") as temporary:
         suspects.to_csv(temporary, index=False, lineterminator="\n")
     plot_suspects("metrics/label_suspects.png", suspects, decoding)
+    with replacing("models/out_of_fold.csv") as temporary:
+        table = out_of_fold_table(fitted, proba, rows, [card["name"] for card in cards])
+        table.to_csv(temporary, index=False, float_format="%.6f", lineterminator="\n")
     trained_on = {
         "source": params.data.source,
         "n_images": len(rows),
         "manifest_sha256": sha256_file("data/manifest.csv"),
     }
     guard = {"file": fingerprint("models", "guard.npz"), "network": f"backbones/{params.backbones[0]}.onnx"}
-    write_json(f"models/{ENSEMBLE_FILE}", describe_ensemble(cards, fitted.rules, trained_on, decoding, guard))
+    write_ensemble("models", describe_ensemble(cards, fitted.rules, trained_on, decoding, guard))
 
 
 if __name__ == "__main__":

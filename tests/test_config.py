@@ -144,7 +144,7 @@ def test_missing_key(tmp_path, key):
         ("features.pooling", ["median"], r"features\.pooling\.0 = 'median' is not usable: .*'avg'"),
         ("features.weights", None, r"features\.weights = None is not usable: .*dictionary"),
         ("features.layers", {"vgg16": "features"}, r"features\.layers\.vgg16 = 'features' is not usable: .*list"),
-        ("ensemble.voting", "majority", r"ensemble\.voting = 'majority' is not usable: .*'hard', 'soft' or 'weighted'"),
+        ("ensemble.voting", ["hard"], r"ensemble\.voting = \['hard'\] is not usable: .*valid string"),
         ("ensemble", [], r"ensemble = \[\] is not usable"),
         ("features.flips", 1, r"features\.flips = 1 is not usable: .*boolean"),
         ("features.flips", "no", r"features\.flips = 'no' is not usable: .*boolean"),
@@ -220,7 +220,6 @@ def test_wrong_type(tmp_path, key, value, message):
         ("decision.max_escape_rate", 1, 0.999),
         ("decision.max_escape_rate", float("nan"), 0.01),
         ("decision.max_overkill_rate", -0.001, 0),
-        ("decision.max_overkill_rate", 1, 0.999),
         ("decision.confidence", 0, 0.001),
         ("decision.confidence", 1, 0.999),
         ("decision.confidence", 95, 0.95),
@@ -465,3 +464,27 @@ def test_params_are_frozen(section, key):
     params = load_params(PARAMS)
     with pytest.raises(ValidationError, match="frozen"):
         setattr(getattr(params, section) if section else params, key, 3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"max_overkill_rate": 0.1}, "decision: max_overkill_rate = 0.1 says which parts fail, and nothing says which"),
+        (
+            {"max_overkill_rate": 0.1, "max_escape_rate": 0.05, "cost": {"escape": 100, "overkill": 5, "review": 1}},
+            "decision: max_overkill_rate = 0.1 and cost both say where parts fail: set max_overkill_rate to 0, or cost",
+        ),
+        ({"max_overkill_rate": 1, "max_escape_rate": 0.05}, "decision.max_overkill_rate = 1 is not usable"),
+    ],
+)
+def test_decision_settings_that_contradict_each_other(tmp_path, changes, message):
+    section = YAML(typ="safe").load(PARAMS)["decision"] | changes
+    with pytest.raises(ConfigError) as caught:
+        load_params(write_changed(tmp_path, "decision", section))
+    assert f"params.yaml: {message}" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_highest_overkill_rate(tmp_path):
+    section = YAML(typ="safe").load(PARAMS)["decision"] | {"max_overkill_rate": 0.999, "max_escape_rate": 0.05}
+    assert load_params(write_changed(tmp_path, "decision", section)).decision.max_overkill_rate == 0.999

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from inspection.decision.inspector import Verdict
+from inspection.decision.verdict import Verdict
 from inspection.reports.tables.evaluation import (
     VERDICT_COLUMNS,
     curves,

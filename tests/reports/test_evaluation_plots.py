@@ -6,8 +6,8 @@ import pytest
 from PIL import Image
 
 from inspection.decision.combination import mean_log_odds
-from inspection.decision.ensemble import Rules
 from inspection.decision.operating_point import OperatingPoint
+from inspection.decision.rules import Rules
 from inspection.reports.pictures import evaluation_plots
 from inspection.reports.pictures.evaluation_plots import COLUMNS, draw_evaluation
 from inspection.reports.tables.evaluation import VERDICT_COLUMNS

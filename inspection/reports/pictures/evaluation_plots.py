@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from inspection.decision.ensemble import Rules
+from inspection.decision.rules import Rules
 from inspection.files import DIGITS
 from inspection.labels import CLASS_NAMES, DEFECTIVE, NON_DEFECTIVE
 from inspection.reports.pictures.insight_plots import (

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import precision_recall_curve, roc_curve
 
-from inspection.decision.inspector import Verdict
+from inspection.decision.verdict import Verdict
 from inspection.files import DIGITS
 from inspection.labels import CLASS_NAMES, DEFECTIVE, NON_DEFECTIVE
 from inspection.reports.tables.metrics import calibration_curve, summarise
