@@ -14,7 +14,10 @@ from tests.conftest import BACKBONE, CLASSIFIERS, N_PER_CLASS, ROOT, tiny_params
 from tests.parts import write_class_folders
 
 pytestmark = pytest.mark.pipeline
-CODE = ("inspection", "stages", "weights", ".dvc/config", ".dvc/plots", ".dvcignore", ".gitignore", "dvc.yaml")
+CODE = (
+    "inspection", "stages", "weights", ".dvc/config", ".dvc/plots", ".dvcignore", ".gitignore", "dvc.yaml",
+    "data/dvc.yaml", "data/split.json",
+)  # fmt: skip
 GIT_IDENTITY = {
     f"GIT_{role}_{key}": value
     for role in ("AUTHOR", "COMMITTER")
