@@ -9,7 +9,9 @@ from ruamel.yaml import YAML
 
 from tests.conftest import ROOT
 
-PIPELINE = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
+FILES = ("dvc.yaml", "data/dvc.yaml")
+"""The pipeline, and that of the sample, which is another one so that it runs only where the sample is the source."""
+PIPELINE = {name: stage for file in FILES for name, stage in YAML(typ="safe").load(ROOT / file)["stages"].items()}
 PACKAGES = ("inspection", "stages")
 WITHOUT_EFFECT = {"inspection/config.py", "inspection/errors.py", "stages/running.py"}
 """What no result depends on: params are declared one by one and have no defaults; the others make messages."""

@@ -15,16 +15,9 @@ from tests.parts import write_class_folders
 
 pytestmark = pytest.mark.pipeline
 CODE = (
-    "inspection",
-    "plugins",
-    "stages",
-    "weights",
-    ".dvc/config",
-    ".dvc/plots",
-    ".dvcignore",
-    ".gitignore",
-    "dvc.yaml",
-)
+    "inspection", "plugins", "stages", "weights", ".dvc/config", ".dvc/plots", ".dvcignore", ".gitignore", "dvc.yaml",
+    "data/dvc.yaml", "data/split.json",
+)  # fmt: skip
 GIT_IDENTITY = {
     f"GIT_{role}_{key}": value
     for role in ("AUTHOR", "COMMITTER")
