@@ -1,6 +1,5 @@
 """Unpack the ELPV sample (solar cells) from its installed package into data/elpv, with a labels table."""
 
-import shutil
 from importlib.resources import files
 from pathlib import Path
 
@@ -22,8 +21,8 @@ def fetch_sample() -> None:
     with (package / "labels.csv").open(encoding="utf-8") as stream:
         table = pd.read_csv(stream, sep=r"\s+", names=["path", "defect_probability", "stratum"])
     for path in progress(table["path"], "fetching"):
-        with (package / path).open("rb") as source, replacing(FOLDER / path) as temporary, temporary.open("wb") as copy:
-            shutil.copyfileobj(source, copy)
+        with replacing(FOLDER / path, flush=False) as temporary:
+            temporary.write_bytes((package / path).read_bytes())
     # The file states thirds with few digits; exact thirds keep the label values apart from rounding.
     table["defect_probability"] = (table["defect_probability"] * 3).round() / 3
     with replacing(FOLDER / TABLE_NAME) as temporary:
