@@ -136,8 +136,9 @@ def limit_words(limit: Any) -> str:
 def as_yaml(value: Any) -> str:
     """Return a value as one line of YAML, in code marks."""
     yaml, stream = YAML(typ="safe"), io.StringIO()
-    yaml.default_flow_style, yaml.width = True, 10_000
-    yaml.sort_base_mapping_type_on_output = False
+    # ruamel.yaml annotates its settings as None.
+    for name, setting in (("default_flow_style", True), ("width", 10_000), ("sort_base_mapping_type_on_output", False)):
+        setattr(yaml, name, setting)
     yaml.dump(value, stream)
     text = stream.getvalue().removesuffix("...\n").strip()
     return f"`{text}`"
