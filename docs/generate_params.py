@@ -64,13 +64,16 @@ def render(model: type[BaseModel], values: dict) -> str:
     ValueError
         If a field has no description.
     """
-    plain = {name: field for name, field in model.model_fields.items() if section_of(field) is None}
+    has_table = {name: section_of(field) is not None or is_grid(field) for name, field in model.model_fields.items()}
+    plain = {name: field for name, field in model.model_fields.items() if not has_table[name]}
     parts = [HEAD, table(rows_of(plain, values, ""))]
     for name, field in model.model_fields.items():
         section = section_of(field)
         if section is not None:
-            text = words(section.__doc__ or "")
-            parts += [f"## {name}\n", f"{text}\n", table(rows_of(section.model_fields, values[name], f"{name}."))]
+            rows = rows_of(section.model_fields, values[name], f"{name}.")
+            parts += [f"## {name}\n", f"{words(section.__doc__ or '')}\n", table(rows)]
+        elif is_grid(field):
+            parts += [f"## {name}\n", f"{description(name, field)}\n", table(rows_of_grid(name, field, values[name]))]
     return "\n".join(parts)
 
 
@@ -78,13 +81,38 @@ def rows_of(fields: dict[str, FieldInfo], values: dict | None, prefix: str) -> I
     """Yield key, type and range, default, and meaning of every field, those of sections inside included."""
     for name, field in fields.items():
         key = f"{prefix}{name}"
-        if not field.description:
-            raise ValueError(f"{key} has no description; write one below it in inspection/config.py")
+        meaning = description(key, field)
         section, value = section_of(field), NO_VALUE if values is None else values[name]
         if section is None or is_optional(field):
-            yield key, kind(field), value if value is NO_VALUE else as_yaml(value), words(field.description)
+            yield key, kind(field), value if value is NO_VALUE else as_yaml(value), meaning
         if section is not None:
             yield from rows_of(section.model_fields, value if isinstance(value, dict) else None, f"{key}.")
+
+
+def rows_of_grid(name: str, field: FieldInfo, values: dict) -> Iterator[tuple[str, str, str, str]]:
+    """Yield a row per entry of a mapping of mappings, whose names are free."""
+    inner = type_words(get_args(field.annotation)[1])
+    for entry, value in values.items():
+        yield f"{name}.{entry}", inner, as_yaml(value), f"Of `{entry}`."
+
+
+def description(key: str, field: FieldInfo) -> str:
+    """Return the description of a field as one line of Markdown.
+
+    Raises
+    ------
+    ValueError
+        If it has none.
+    """
+    if not field.description:
+        raise ValueError(f"{key} has no description; write one below it in inspection/config.py")
+    return words(field.description)
+
+
+def is_grid(field: FieldInfo) -> bool:
+    """Whether a field is a mapping of mappings."""
+    inner = get_args(field.annotation)
+    return get_origin(field.annotation) is dict and get_origin(inner[1]) is dict
 
 
 def section_of(field: FieldInfo) -> type[BaseModel] | None:

@@ -11,6 +11,7 @@ import contextlib
 import functools
 import importlib.util
 import io
+import itertools
 import os
 import re
 import runpy
@@ -24,17 +25,17 @@ from pathlib import Path
 from typing import get_args
 from unittest import mock
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
 
 from inspection.config import Params
-from inspection.errors import ConfigError
 
 OWN_PACKAGES = ("inspection", "stages", "bench", "tests", "docs")
 OTHER_COMMANDS = ("git", "cd", ".", "apt", "apt-get", "pip", "ruff", "uv", "curl", "docker", "streamlit", "inspection")
 """Programs that are named but not looked into; ``pip`` must name files that exist."""
 FOLDERS = (
-    "data", "docs", "bench", "features", "inspection", "metrics", "models", "notebooks", "stages", "tests", "weights",
+    "data", "docs", "bench", "features", "inspection", "metrics", "models", "notebooks", "plugins", "stages", "tests",
+    "weights",
     ".cache", ".ci", ".dvc", ".streamlit",
 )  # fmt: skip
 SUFFIXES = (".py", ".md", ".yaml", ".toml", ".lock", ".txt", ".in", ".json", ".npz", ".ipynb")
@@ -220,22 +221,25 @@ def check_dvc(arguments: list[str], project: Project) -> list[str]:
     if options.cmd in ("repro", "exp") and (targets := getattr(options, "targets", None)):
         unknown = [target for target in targets if target.split("@")[0] not in project.stages]
         problems += [f"dvc {options.cmd}: no stage {target}" for target in unknown]
-    for setting in getattr(options, "set_param", None) or []:
-        problems += check_setting(setting, project, is_sweep=getattr(options, "queue", False))
-    return problems
+    settings = getattr(options, "set_param", None) or []
+    return problems + check_settings(settings, project, is_sweep=getattr(options, "queue", False))
 
 
-def check_setting(setting: str, project: Project, is_sweep: bool) -> list[str]:
-    """Check ``key=value`` of ``dvc exp run -S``: the params with it must be usable."""
-    key, _, text = setting.partition("=")
-    if not has_key(key):
-        return [f"-S {key}: no such key in params.yaml"]
-    for value in text.split(",") if is_sweep and "[" not in text else [text]:
-        changed = _with_value(project.params, key.split("."), YAML(typ="safe").load(value))
+def check_settings(settings: list[str], project: Project, is_sweep: bool) -> list[str]:
+    """Check every ``key=value`` of ``dvc exp run -S``: the params with all of them must be usable, all of a sweep."""
+    pairs = [setting.partition("=")[::2] for setting in settings]
+    unknown = [f"-S {key}: no such key in params.yaml" for key, _ in pairs if not has_key(key)]
+    if unknown:
+        return unknown
+    choices = [text.split(",") if is_sweep and "[" not in text else [text] for _, text in pairs]
+    for values in itertools.product(*choices):
+        changed = project.params
+        for (key, _), value in zip(pairs, values, strict=True):
+            changed = _with_value(changed, key.split("."), YAML(typ="safe").load(value))
         try:
             Params.model_validate(changed)
-        except (ValueError, ConfigError) as problem:
-            return [f"-S {setting}: {problem}"]
+        except ValidationError as problem:
+            return [f"-S {' -S '.join(settings)}: {problem}"]
     return []
 
 

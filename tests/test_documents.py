@@ -110,7 +110,7 @@ def test_the_checker_finds_what_is_not_there(text, problem, project):
 
 
 @pytest.mark.parametrize(
-    "setting", ["ensemble.voting=loud", "data.folds=many", "decision.cost={escape: 1}", "backbones=[]"]
+    "setting", ["data.leaks=loudly", "data.folds=many", "decision.cost={escape: 1}", "backbones=[]"]
 )
 def test_the_checker_finds_values_that_no_run_accepts(setting, project):
     [found] = find_problems(f"```sh\ndvc exp run -S '{setting}'\n```", project, ROOT)
