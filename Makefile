@@ -21,11 +21,12 @@ experiments: $(VENV)/installed
 	@dvc exp show --csv --only-changed --hide-workspace --drop '$(DETAILS)' | sed 's#metrics/ensemble.json:##g' | \
 		python -c 'import io, sys, pandas; table = sys.stdin.read(); print(pandas.read_csv(io.StringIO(table)).to_string(index=False, na_rep="") if table.strip() else "No experiment on this commit yet: dvc exp run -S ...")'
 
-# The tables of the README: all voters over several splits; hours on a small machine, continued where it was stopped.
+# The tables of docs/results.md: all voters over several splits; hours on a small machine, continued where it was stopped.
 results: $(VENV)/installed
 	dvc repro export-backbone
 	python -m bench.protocols --protocols a
 	python -m bench.protocols --protocols b --seeds 3
+	python -m bench.protocols --protocols c --seeds 1
 	python -m bench.protocols --protocols a --networks efficientnet_lite0
 
 lint: $(VENV)/installed-dev

@@ -271,7 +271,7 @@ def test_incomplete_costs(tmp_path, missing):
     cost = {name: value for name, value in costs().items() if name != missing}
     with pytest.raises(ConfigError) as caught:
         load_params(write_changed(tmp_path, "decision.cost", cost))
-    message = f"params.yaml: key 'decision.cost.{missing}' is missing; add it (README, Params, lists the defaults)."
+    message = f"params.yaml: key 'decision.cost.{missing}' is missing; add it (docs/params.md lists the defaults)."
     assert str(caught.value).endswith(message)
     assert "\n" not in str(caught.value)
 
