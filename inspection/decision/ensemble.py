@@ -131,7 +131,9 @@ def majority(proba: np.ndarray, voting: str, threshold: float, weights: tuple[fl
     return np.where(is_tie, REVIEW, np.where(defective_share > 0.5, BAD, GOOD))
 
 
-def decide(proba: np.ndarray, rules: Rules, is_unlike: np.ndarray | None = None) -> Decisions:
+def decide(
+    proba: np.ndarray, rules: Rules, is_unlike: np.ndarray | None = None, defect_proba: np.ndarray | None = None
+) -> Decisions:
     """Turn probabilities into verdicts.
 
     Without an operating point the vote decides. A tie is ``review``, and so is a majority that the ensemble's
@@ -143,6 +145,8 @@ def decide(proba: np.ndarray, rules: Rules, is_unlike: np.ndarray | None = None)
     proba : ndarray of float, shape (n_images, n_voters), in [0, 1]
     rules : Rules
     is_unlike : ndarray of bool, shape (n_images,), optional
+    defect_proba : ndarray of float, shape (n_images,), optional
+        Of the ensemble, where it is known otherwise than by the rules' combination (out of fold).
 
     Raises
     ------
@@ -150,7 +154,8 @@ def decide(proba: np.ndarray, rules: Rules, is_unlike: np.ndarray | None = None)
         See `majority`.
     """
     votes = majority(proba, rules.voting, rules.threshold, rules.vote_weights)
-    defect_proba = rules.combination.defect_proba(np.asarray(proba, dtype=float))
+    if defect_proba is None:
+        defect_proba = rules.combination.defect_proba(np.asarray(proba, dtype=float))
     if rules.operating_point is None:
         verdicts, causes = _by_vote(votes, defect_proba, rules)
     else:

@@ -1,20 +1,15 @@
 """Rules from out-of-fold scores: what was fitted, what is promised of it, and what is said when nothing can be."""
 
-import json
-
 import numpy as np
 import pandas as pd
 import pytest
 from scipy.special import expit
-from sklearn.metrics import roc_auc_score
 
 from inspection.config import CostParams, DecisionParams, EnsembleParams
 from inspection.decision.combination import combine_across_folds, fit_combination, vote_weights
 from inspection.decision.ensemble import decide
 from inspection.decision.operating_point import Costs, choose_operating_point
 from inspection.decision.rule_fitting import fit_rules
-from inspection.reports.tables.metrics import summarise
-from inspection.reports.tables.out_of_fold import summarise_out_of_fold
 
 N_IMAGES = 240
 HARD = EnsembleParams(voting="hard", threshold=0.5)
@@ -135,40 +130,3 @@ def test_with_as_many_defects_as_the_notice_asks_for_it_is_gone(rows, proba):
         chosen = (rows["label"].to_numpy() == 0) | (numbers < 2 * n_defects)
         fitted = fit_rules(proba[chosen], rows[chosen], HARD, decision(max_escape_rate=0.05))
         assert (fitted.notice == "") == is_promised == (fitted.rules.operating_point is not None)
-
-
-def test_summary_by_the_ensembles_out_of_fold_scores(rows, proba):
-    fitted = fit_rules(proba, rows, EnsembleParams(voting="soft", threshold=0.3), decision())
-    summary = summarise_out_of_fold(fitted, proba, rows, ["a", "b", "c"])
-    labels, weights, folds, _ = columns(rows)
-    fails = fitted.out_of_fold >= 0.3
-    expected = summarise(labels == 1, fitted.out_of_fold, ~fails, fails)
-    assert {name: summary[name] for name in expected} == expected
-    assert summary["operating_point"] == []
-    assert [line["voter"] for line in summary["voters"]] == ["a", "b", "c"]
-    for position, line in enumerate(summary["voters"]):
-        others = combine_across_folds(np.delete(proba, position, 1), labels, weights, folds)
-        assert line == {
-            "voter": "abc"[position],
-            "coefficient": round(fitted.rules.combination.coefficients[position], 4),
-            "roc_auc": round(roc_auc_score(labels, proba[:, position]), 4),
-            "roc_auc_of_others": round(roc_auc_score(labels, others), 4),
-        }
-    best, _, guessing = summary["voters"]
-    assert best["roc_auc_of_others"] < summary["roc_auc"] - 0.03, "the best voter is missed"
-    assert guessing["roc_auc_of_others"] > summary["roc_auc"] - 0.01, "who guesses is not"
-    assert json.loads(json.dumps(summary)) == summary
-
-
-def test_summary_holds_the_operating_point(rows, proba):
-    fitted = fit_rules(proba, rows, HARD, decision(max_escape_rate=0.05))
-    [point] = summarise_out_of_fold(fitted, proba, rows, ["a", "b", "c"])["operating_point"]
-    assert point["pass_below"] == fitted.rules.operating_point.pass_below
-    assert (point["max_escape_rate"], point["confidence"], point["n_defects"]) == (0.05, 0.95, 120)
-
-
-def test_an_ensemble_of_one_has_no_others(rows, proba):
-    fitted = fit_rules(proba[:, :1], rows, HARD, decision())
-    [line] = summarise_out_of_fold(fitted, proba[:, :1], rows, ["alone"])["voters"]
-    assert line["roc_auc_of_others"] == 0.5
-    assert line["roc_auc"] > 0.8
