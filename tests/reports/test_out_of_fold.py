@@ -21,7 +21,7 @@ N_IMAGES = 240
 VOTERS = ["a", "b", "c", "d"]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def rows():
     """Training rows: half defective, every image a group of its own."""
     numbers = np.arange(N_IMAGES)
@@ -37,7 +37,7 @@ def rows():
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def proba(rows):
     """Three useful voters and one that guesses: an even number, so that votes can be tied."""
     random = np.random.default_rng(0)
@@ -141,10 +141,15 @@ def test_copies_in_other_folds_are_confessed(rows, proba):
 # The file
 
 
+@pytest.fixture(scope="module")
+def verdicts(rows, proba):
+    return judge(fit(proba, rows, **RULES["band"]), proba, rows)
+
+
 @pytest.fixture
-def written(tmp_path, rows, proba):
+def written(tmp_path, verdicts):
     path = tmp_path / "out_of_fold.csv"
-    write_csv(path, judge(fit(proba, rows, **RULES["band"]), proba, rows))
+    write_csv(path, verdicts)
     return path
 
 
