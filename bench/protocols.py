@@ -38,8 +38,8 @@ from inspection.decision.rules import GOOD, majority
 from inspection.labels import DEFECTIVE, TEST, TRAIN
 from inspection.networks.fine_tuning import make_recipe
 from inspection.networks.training import LabelledImages, Recipe, log_odds, train_across_parts
-from inspection.reports.tables.evaluation import ENSEMBLE
 from inspection.reports.tables.metrics import expected_calibration_error
+from inspection.reports.tables.predictions import ENSEMBLE
 from inspection.voters.features import extract_features
 from inspection.voters.shallow import train_shallow
 
