@@ -9,7 +9,7 @@ from PIL import Image
 
 from inspection.audit.findings import Audit, audit_images
 from inspection.audit.indexing import index_images
-from inspection.audit.registration import make_signatures
+from inspection.audit.signatures import make_signatures
 from inspection.data.images import AS_STORED, Decoding
 from inspection.data.sources import list_any
 from inspection.errors import ImageError

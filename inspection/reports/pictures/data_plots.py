@@ -7,7 +7,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from inspection.audit.findings import Audit
-from inspection.audit.registration import central_square, make_signatures, overlay, warp
+from inspection.audit.overlays import overlay
+from inspection.audit.registration import warp
+from inspection.audit.signatures import central_square, make_signatures
 from inspection.data.images import Decoding, decode_file
 from inspection.files import replacing
 from inspection.labels import CLASS_NAMES, TEST, TRAIN
@@ -127,10 +129,10 @@ def _draw_leak(axes, images: pd.DataFrame, leak: tuple[int, int], decoding: Deco
         name = f"{row.split}: {CLASS_NAMES[row.label]}" if row.label in range(len(CLASS_NAMES)) else row.split
         axis.set_title(f"{name}\n{Path(row.path).name}", fontsize=7, color=_colour(row.label), parse_math=False)
     signatures = make_signatures(central_square(picture) for picture in pictures)
-    found = overlay(signatures, 0, 1, min_correlation=-1)
+    laid = overlay(signatures, 0, 1, min_correlation=-1)
     # Copies of a copy may be too far apart to be laid over each other directly.
-    if found is not None:
-        axes[2].imshow(warp(signatures.squares[1].astype(np.float32), found.transform), cmap="gray", vmin=0, vmax=255)
+    if laid is not None:
+        axes[2].imshow(warp(signatures.squares[1].astype(np.float32), laid.transform), cmap="gray", vmin=0, vmax=255)
         axes[2].set_title("the second, laid\nover the first", fontsize=7)
 
 
