@@ -133,7 +133,7 @@ def train_voters(
     for backbone, of_backbone in vectors.items():
         for name in params.classifiers:
             print(f"seed {seed}: {backbone}_{name}", flush=True)
-            grid = getattr(params.search, name)
+            grid = params.search[name]
             scores[f"{backbone}_{name}"] = shallow_scores(
                 name, grid, of_backbone[order], known, labels, weights, folds, seed
             )

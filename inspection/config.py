@@ -14,8 +14,6 @@ from inspection.errors import ConfigError
 
 BASELINE_CNN = "baseline_cnn"
 """The network trained from scratch; any other name of ``networks`` is a pretrained one to be fine-tuned."""
-CLASSIFIERS = ("svm", "random_forest", "xgboost")
-"""Classifiers trained on the features of each backbone; a voter is named ``<backbone>_<classifier>``."""
 POOLINGS = ("avg", "max", "std")
 WEIGHTS_FOLDER = "weights"
 """The only folder own weights are read from: DVC watches it."""
@@ -137,22 +135,6 @@ class CnnParams(ScheduleParams):
         return self
 
 
-class SearchParams(_Section):
-    """Values tried per hyper-parameter of each classifier: scikit-learn's and XGBoost's own parameter names."""
-
-    svm: dict[str, list]
-    random_forest: dict[str, list]
-    xgboost: dict[str, list]
-
-    @field_validator("*")
-    @classmethod
-    def _values_to_try(cls, grid):
-        for name, values in grid.items():
-            if not values:
-                raise ValueError(f"{name} has no value to try")
-        return grid
-
-
 class EnsembleParams(_Section):
     """How the votes become a verdict."""
 
@@ -196,14 +178,15 @@ class Params(_Section):
     """The whole of params.yaml."""
 
     seed: int = Field(ge=0, lt=2**32)
+    plugins: list[str]
     data: DataParams
     backbones: list[str] = Field(min_length=1)
-    classifiers: list[Literal["svm", "random_forest", "xgboost"]] = Field(min_length=1)
+    classifiers: list[str] = Field(min_length=1)
     features: FeatureParams
     networks: list[str] = Field(min_length=1)
     cnn: CnnParams
     fine_tuning: FineTuningParams
-    search: SearchParams
+    search: dict[str, dict[str, list]]
     ensemble: EnsembleParams
     decision: DecisionParams
 
@@ -216,7 +199,25 @@ class Params(_Section):
             )
         return self
 
-    @field_validator("backbones", "classifiers", "networks")
+    @field_validator("search")
+    @classmethod
+    def _values_to_try(cls, search: dict[str, dict[str, list]]) -> dict[str, dict[str, list]]:
+        empty = [f"{name}.{key}" for name, grid in search.items() for key, values in grid.items() if not values]
+        if empty:
+            raise ValueError(f"{empty[0]} has no value to try")
+        return search
+
+    @model_validator(mode="after")
+    def _grid_of_each_classifier(self) -> "Params":
+        # Whether a classifier of such a name exists is known where classifiers are, and checked by check-params.
+        for name in self.classifiers:
+            if name not in self.search:
+                close = difflib.get_close_matches(name, self.search, n=1)
+                hint = f"; did you mean {close[0]!r}?" if close else f" (it has {', '.join(self.search)})"
+                raise ValueError(f"classifiers: search holds no values to try for {name!r}{hint}")
+        return self
+
+    @field_validator("plugins", "backbones", "classifiers", "networks")
     @classmethod
     def _each_once(cls, names):
         repeated = sorted({name for name in names if names.count(name) > 1})

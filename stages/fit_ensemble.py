@@ -8,6 +8,7 @@ from inspection.data.manifest import read_training_rows
 from inspection.decision.ensemble import describe_ensemble, write_ensemble
 from inspection.decision.rule_fitting import fit_rules, out_of_fold_table
 from inspection.files import replacing, sha256_file, write_json
+from inspection.plugins import load_plugins
 from inspection.reports.pictures.insight_plots import plot_suspects
 from inspection.reports.tables.label_noise import label_suspects
 from inspection.reports.tables.out_of_fold import summarise_out_of_fold
@@ -20,6 +21,7 @@ MAX_SUSPECTS = 100
 
 def fit_ensemble() -> None:
     params = load_params()
+    load_plugins(params.plugins)
     rows = read_training_rows("data/manifest.csv")
     shallow = [f"{backbone}_{classifier}" for backbone in params.backbones for classifier in params.classifiers]
     cards = read_cards("metrics/training", [*params.networks, *shallow])
@@ -44,7 +46,7 @@ def fit_ensemble() -> None:
         "manifest_sha256": sha256_file("data/manifest.csv"),
     }
     guard = {"file": fingerprint("models", "guard.npz"), "network": f"backbones/{params.backbones[0]}.onnx"}
-    write_ensemble("models", describe_ensemble(cards, fitted.rules, trained_on, decoding, guard))
+    write_ensemble("models", describe_ensemble(cards, fitted.rules, trained_on, decoding, guard, params.plugins))
 
 
 if __name__ == "__main__":

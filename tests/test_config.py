@@ -53,7 +53,6 @@ def test_the_projects_own_params_load():
         ("ensembel", {}, r"unknown key 'ensembel'; did you mean 'ensemble'\?"),
         ("data.fold", 5, r"unknown key 'data\.fold'; did you mean 'folds'\?"),
         ("cnn.augment.flip", True, r"unknown key 'cnn\.augment\.flip'; did you mean 'flips'\?"),
-        ("search.svn", {}, r"unknown key 'search\.svn'; did you mean 'svm'\?"),
         ("data.leak", "keep", r"unknown key 'data\.leak'; did you mean 'leaks'\?"),
         ("data.decoding.depth", 12, r"unknown key 'data\.decoding\.depth'; did you mean 'bit_depth'\?"),
         ("data.decoding.zzz", 12, r"unknown key 'data\.decoding\.zzz'; known: bit_depth, float_range\."),
@@ -85,7 +84,7 @@ def test_unknown_key_suggests_a_known_one(tmp_path, key, value, message):
         "data.series", "data.leaks", "data.decoding", "data.decoding.bit_depth", "data.decoding.float_range",
         "networks", "cnn.augment.flips", "cnn.parts", "fine_tuning", "fine_tuning.image_size", "fine_tuning.frozen",
         "fine_tuning.dropout", "fine_tuning.learning_rate", "fine_tuning.weight_decay", "fine_tuning.batch_size",
-        "fine_tuning.epochs", "search.xgboost", "features.flips", "decision", "decision.max_escape_rate",
+        "fine_tuning.epochs", "plugins", "search", "features.flips", "decision", "decision.max_escape_rate",
         "decision.max_overkill_rate", "decision.confidence", "decision.cost", "decision.false_alarm_rate",
     ],
 )  # fmt: skip
@@ -134,7 +133,14 @@ def test_missing_key(tmp_path, key):
         ("fine_tuning.frozen", {"vgg16": ["features.3"]}, r"fine_tuning\.frozen\.vgg16 = .* is not usable: .*string"),
         ("fine_tuning.frozen", {1: "layer3"}, r"fine_tuning\.frozen: the name 1 is no text; write it in quotes\.$"),
         ("fine_tuning.epochs", "10", r"fine_tuning\.epochs = '10' is not usable: .*integer"),
-        ("classifiers", ["svm", "knn"], r"classifiers\.1 = 'knn' is not usable: .*'random_forest'"),
+        ("classifiers", "svm", r"classifiers = 'svm' is not usable: .*list"),
+        ("classifiers", ["svm", 5], r"classifiers\.1 = 5 is not usable: .*string"),
+        ("plugins", None, r"plugins = None is not usable: .*list"),
+        ("plugins", [1], r"plugins\.0 = 1 is not usable: .*string"),
+        ("search", None, r"search = None is not usable: .*dictionary"),
+        ("search.svm", [1], r"search\.svm = \[1\] is not usable: .*dictionary"),
+        ("search.svm", {"C": 1}, r"search\.svm\.C = 1 is not usable: .*list"),
+        ("search.svm", {1: [1]}, r"search\.svm: the name 1 is no text; write it in quotes\.$"),
         ("features.pooling", ["median"], r"features\.pooling\.0 = 'median' is not usable: .*'avg'"),
         ("features.weights", None, r"features\.weights = None is not usable: .*dictionary"),
         ("features.layers", {"vgg16": "features"}, r"features\.layers\.vgg16 = 'features' is not usable: .*list"),
@@ -233,7 +239,11 @@ def test_range_ends_where_it_says(tmp_path, key, wrong, right):
         ("backbones", ["vgg16", "resnet50", "vgg16"], "vgg16 is listed twice"),
         ("classifiers", ["svm", "svm"], "svm is listed twice"),
         ("networks", ["baseline_cnn", "resnet50", "baseline_cnn"], "networks = .*: baseline_cnn is listed twice"),
-        ("search.svm", {"C": [1], "gamma": []}, "gamma has no value to try"),
+        ("plugins", ["mine", "mine"], "mine is listed twice"),
+        ("search.svm", {"C": [1], "gamma": []}, r"svm\.gamma has no value to try"),
+        ("classifiers", ["svn"], r"classifiers: search holds no values to try for 'svn'; did you mean 'svm'\?"),
+        ("classifiers", ["svm", "knn"], r"for 'knn' \(it has svm, random_forest, xgboost\)"),
+        ("search", {"svm": {"C": [1]}}, r"classifiers: search holds no values to try for 'random_forest'"),
         # Six blocks halve the image six times: 2**6 = 64 > 63.
         ("cnn", {"image_size": 63, "channels": [1] * 6}, "image_size at least 64"),
         ("cnn", {"channels": [16, 0]}, "channels must be positive"),
@@ -370,7 +380,7 @@ def test_one_message_lists_every_problem(tmp_path):
     message = str(caught.value)
     assert "seed = -1 is not usable" in message
     assert "unknown key 'seeed'; did you mean 'seed'?" in message
-    sections = ("data", "backbones", "classifiers", "features", "cnn", "search", "ensemble", "decision")
+    sections = ("plugins", "data", "backbones", "classifiers", "features", "cnn", "search", "ensemble", "decision")
     for section in (*sections, "networks", "fine_tuning"):
         assert f"key '{section}' is missing" in message
 

@@ -61,14 +61,14 @@ def chain(node: ast.AST) -> str | None:
 
 
 def read_params(script: str) -> set[str]:
-    """Return the longest ``params.x.y`` chains of a stage script; ``getattr`` by argument becomes ``${item...}``."""
+    """Return the longest ``params.x.y`` chains of a stage script; ``params.x[arguments.y]`` is ``x.${item.y}``."""
     tree = ast.parse((ROOT / "stages" / f"{script}.py").read_text(encoding="utf-8"))
     inner = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     found = set()
     for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "getattr" and chain(node.args[0]):
-            inner.add(id(node.args[0]))
-            found.add(f"{chain(node.args[0])}.${{item.{node.args[1].attr}}}")
+        if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Attribute) and chain(node.value):
+            inner.add(id(node.value))
+            found.add(f"{chain(node.value)}.${{item.{node.slice.attr}}}")
     found |= {read for node in ast.walk(tree) if id(node) not in inner and (read := chain(node))}
     return found
 

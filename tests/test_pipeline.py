@@ -14,7 +14,17 @@ from tests.conftest import BACKBONE, CLASSIFIERS, N_PER_CLASS, ROOT, tiny_params
 from tests.parts import write_class_folders
 
 pytestmark = pytest.mark.pipeline
-CODE = ("inspection", "stages", "weights", ".dvc/config", ".dvc/plots", ".dvcignore", ".gitignore", "dvc.yaml")
+CODE = (
+    "inspection",
+    "plugins",
+    "stages",
+    "weights",
+    ".dvc/config",
+    ".dvc/plots",
+    ".dvcignore",
+    ".gitignore",
+    "dvc.yaml",
+)
 GIT_IDENTITY = {
     f"GIT_{role}_{key}": value
     for role in ("AUTHOR", "COMMITTER")
@@ -322,7 +332,9 @@ def test_a_fine_tuned_network_is_trained_alone_and_votes(restored):
         ),
         ({"seed": "zero"}, "seed = 'zero' is not usable"),
         ({"search": tiny_params()["search"] | {"svm": {"c": [1]}}}, "search.svm: SVC has no parameter 'c'"),
-        ({"classifiers": ["svm", "knn"]}, "classifiers.1 = 'knn' is not usable: Input should be 'svm'"),
+        ({"search": tiny_params()["search"] | {"svn": {"C": [1]}}}, "unknown classifier 'svn'; did you mean 'svm'?"),
+        ({"classifiers": ["svm", "knn"]}, "classifiers: search holds no values to try for 'knn'"),
+        ({"plugins": ["mine"]}, "plugins: no module 'mine'; put mine.py into plugins/"),
     ],
 )
 def test_wrong_params_stop_before_work_is_wasted(restored, changes, message):
