@@ -7,8 +7,8 @@ Run after ``dvc repro export-backbone`` (``make results`` does both)::
 Protocol (a): random, stratified by defect probability and kind of cell, 75/25, all images. Protocol (b): the same with
 blocks of consecutive file numbers kept together. Seeds are 0, 1, ... Every voter of params.yaml is trained as the
 pipeline trains it, rules are fitted on out-of-fold scores of the training part, and each test part is judged once.
-Scores are kept in .cache/protocols, by which `bench.insights` and a further call continue; delete that folder after a
-change of the code that trains. Other voters than those of params.yaml: ``--backbones``, ``--classifiers``,
+Scores are kept in .cache/protocols, by which a further call continues; delete that folder after a change of the code
+that trains. Other voters than those of params.yaml: ``--backbones``, ``--classifiers``,
 ``--networks`` (also ``none``).
 """
 
@@ -35,8 +35,8 @@ from inspection.decision.rules import GOOD, majority
 from inspection.labels import DEFECTIVE, TEST, TRAIN
 from inspection.networks.fine_tuning import make_recipe
 from inspection.networks.training import LabelledImages, Recipe, log_odds, train_across_parts
-from inspection.reports.tables.evaluation import ENSEMBLE
 from inspection.reports.tables.metrics import expected_calibration_error
+from inspection.reports.tables.predictions import ENSEMBLE
 from inspection.voters.features import extract_features
 from inspection.voters.shallow import train_shallow
 

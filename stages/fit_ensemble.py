@@ -7,16 +7,11 @@ from inspection.data.images import Decoding
 from inspection.data.manifest import read_training_rows
 from inspection.decision.ensemble import describe_ensemble, write_ensemble
 from inspection.decision.rule_fitting import fit_rules, out_of_fold_table
-from inspection.files import replacing, sha256_file, write_json
+from inspection.files import sha256_file, write_csv
 from inspection.plugins import load_plugins
-from inspection.reports.pictures.insight_plots import plot_suspects
-from inspection.reports.tables.label_noise import label_suspects
-from inspection.reports.tables.out_of_fold import summarise_out_of_fold
 from inspection.voters.cards import read_cards, read_out_of_fold
 from inspection.voters.stored import fingerprint
 from stages.running import run_stage
-
-MAX_SUSPECTS = 100
 
 
 def fit_ensemble() -> None:
@@ -31,21 +26,14 @@ def fit_ensemble() -> None:
         print(f"NOTICE: {fitted.notice}")
     if len(cards) % 2 == 0:
         print(f"note: {len(cards)} voters can tie, and a tie is sent to review; an odd number cannot.")
-    write_json("metrics/out_of_fold.json", summarise_out_of_fold(fitted, proba, rows, [card["name"] for card in cards]))
-    decoding = Decoding.of(params.data.decoding)
-    suspects = label_suspects(rows, fitted.out_of_fold, MAX_SUSPECTS)
-    with replacing("metrics/label_suspects.csv") as temporary:
-        suspects.to_csv(temporary, index=False, lineterminator="\n")
-    plot_suspects("metrics/label_suspects.png", suspects, decoding)
-    with replacing("models/out_of_fold.csv") as temporary:
-        table = out_of_fold_table(fitted, proba, rows, [card["name"] for card in cards])
-        table.to_csv(temporary, index=False, float_format="%.6f", lineterminator="\n")
+    write_csv("models/out_of_fold.csv", out_of_fold_table(fitted, proba, rows, [card["name"] for card in cards]))
     trained_on = {
         "source": params.data.source,
         "n_images": len(rows),
         "manifest_sha256": sha256_file("data/manifest.csv"),
     }
     guard = {"file": fingerprint("models", "guard.npz"), "network": f"backbones/{params.backbones[0]}.onnx"}
+    decoding = Decoding.of(params.data.decoding)
     write_ensemble("models", describe_ensemble(cards, fitted.rules, trained_on, decoding, guard, params.plugins))
 
 

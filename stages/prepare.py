@@ -6,11 +6,10 @@ from inspection.audit.indexing import check_unreadable, index_images
 from inspection.audit.report import as_report, summary
 from inspection.config import load_params
 from inspection.data.images import Decoding
-from inspection.data.manifest import TRAIN, as_manifest, label_of, weigh_images, write_manifest
+from inspection.data.manifest import as_manifest, label_of, weigh_images, write_manifest
 from inspection.data.sources import group_by_name, list_labelled
 from inspection.data.splits import divide, join_groups
-from inspection.files import write_json
-from inspection.reports.pictures.data_plots import plot_copies, plot_data, plot_sample_grid
+from inspection.files import write_csv, write_json
 from stages.running import progress_of, run_stage
 
 
@@ -36,9 +35,8 @@ def prepare() -> None:
     manifest = as_manifest(division.images)
     write_json("data/audit.json", report)
     write_json("metrics/data.json", describe_data(audit, division, params.data, params.seed))
-    plot_sample_grid("metrics/sample_grid.png", manifest[manifest["split"] == TRAIN], params.seed, decoding)
-    plot_data("metrics/data.png", manifest, audit.images)
-    plot_copies("metrics/copies.png", audit, decoding)
+    # What the pictures of the report show, of images that were left out as well.
+    write_csv("data/photographs.csv", audit.images.drop(columns="picture"))
     write_manifest("data/manifest.csv", manifest)
 
 

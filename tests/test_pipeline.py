@@ -145,6 +145,7 @@ def test_everything_the_pipeline_promises_is_there(repository):
     assert 0 <= ensemble.pop("unlike_rate") <= 2 / 16
     assert {"escapes", "overkill", "reviews"} <= set(ensemble.pop("per_1000"))
     out_of_fold = repository.read_json("metrics/out_of_fold.json")
+    assert set(out_of_fold) == set(repository.read_json("metrics/ensemble.json")) | {"operating_point", "voters"}
     assert [line["voter"] for line in out_of_fold["voters"]] == VOTERS
     assert out_of_fold["operating_point"] == []
     report = (repository.folder / "metrics/report.html").read_text(encoding="utf-8")
@@ -165,7 +166,8 @@ def test_dvc_keeps_git_clean_and_has_nothing_to_do(repository):
 @pytest.mark.parametrize(
     "name",
     [
-        "data/audit.json", "data/manifest.csv", "metrics/copies.png", "metrics/data.png", "metrics/sample_grid.png",
+        "data/audit.json", "data/manifest.csv", "data/photographs.csv", "metrics/neighbours.csv",
+        "metrics/copies.png", "metrics/data.png", "metrics/sample_grid.png",
         "metrics/label_suspects.csv", "metrics/label_suspects.png", "metrics/misclassified.png", "metrics/mistakes.png",
         "metrics/agreement.png", "metrics/calibration.png", "metrics/rates_by_value.png", "metrics/scores.png",
         "metrics/tradeoff.png", "metrics/report.html", "metrics/curves/predictions.csv",
