@@ -16,8 +16,6 @@ promise follows from the order statistic that the threshold is: the escapes amon
 """
 
 import argparse
-import tempfile
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -30,7 +28,7 @@ from inspection.data.splits import divide
 from inspection.decision.operating_point import OperatingPoint
 from inspection.decision.outcomes import Outcomes
 from inspection.decision.rule_fitting import fit_rules
-from inspection.decision.rules import decide
+from inspection.decision.rules import Rules, decide
 from inspection.labels import DEFECTIVE, TEST, TRAIN
 
 
@@ -45,17 +43,14 @@ def main() -> None:
     params = choose_voters(load_params(), arguments)
     images = group_as_manifest(read_images(params))
     vectors = read_vectors(images, params)
-    with tempfile.TemporaryDirectory() as scratch:
-        prepared = {name: prepare(name, images, params, Path(scratch)) for name in params.networks}
-        for n_train in arguments.train:
-            share = 1 - n_train / len(images)
-            data = params.data.model_copy(update={"test_share": share})
-            lines = []
-            for seed in range(arguments.draws):
-                rows = divide(images.assign(split=""), data, seed).images
-                of_voters = train_voters(rows, vectors, prepared, params, seed)
-                lines += try_promises(rows, np.column_stack(list(of_voters.values())), params, arguments.rates)
-                print_table(n_train, pd.DataFrame(lines))
+    prepared = {name: prepare(name, images, params) for name in params.networks}
+    for n_train in arguments.train:
+        data, lines = params.data.model_copy(update={"test_share": 1 - n_train / len(images)}), []
+        for seed in range(arguments.draws):
+            rows = divide(images.assign(split=""), data, seed).images
+            of_voters = train_voters(rows, vectors, prepared, params, seed)
+            lines += try_promises(rows, np.column_stack(list(of_voters.values())), params, arguments.rates)
+            print_table(n_train, pd.DataFrame(lines))
 
 
 def group_as_manifest(images: pd.DataFrame) -> pd.DataFrame:
@@ -116,7 +111,15 @@ def expected_excess(point: OperatingPoint, n_defects: int) -> float:
 def print_table(n_train: int, lines: pd.DataFrame) -> None:
     """Print one line per promise; the last number is how many excesses chance stays below 19 times in 20."""
     print(f"\n{n_train} training images\n")
-    print("| promised | drawings | escape rate | test parts above the promise | by the threshold alone | expected, at most | overkill | review |")
+    columns = [
+        "promised",
+        "drawings",
+        "escape rate",
+        "above the promise",
+        "by the threshold alone",
+        "expected, at most",
+    ]
+    print("|", " | ".join([*columns, "overkill", "review"]), "|")
     print("|---" * 8 + "|")
     for rate, of_rate in lines.groupby("promised"):
         made = of_rate[of_rate["made"]]
@@ -125,7 +128,8 @@ def print_table(n_train: int, lines: pd.DataFrame) -> None:
             continue
         chance = poisson_binom(made["expected"].to_numpy())
         print(
-            f"| {rate:.0%} | {len(made)} of {len(of_rate)} | {made['escape rate'].mean():.2%} | {made['exceeds'].sum()} | "
+            f"| {rate:.0%} | {len(made)} of {len(of_rate)} | {made['escape rate'].mean():.2%} | "
+            f"{made['exceeds'].sum()} | "
             f"{made['threshold exceeds'].sum()} | {chance.mean():.1f}, {chance.ppf(0.95):.0f} | "
             f"{made['overkill rate'].mean():.1%} | {made['review rate'].mean():.1%} |"
         )

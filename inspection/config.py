@@ -152,6 +152,8 @@ class FineTuningParams(ScheduleParams):
     frozen: dict[str, str]
     """Layer up to which the weights stay, by name of the network; one that is not named learns from the map on that is
     16 times smaller than the image."""
+    max_scratch_gb: float = Field(gt=0)
+    """Largest size, in GB, of what the frozen layers make of every photograph, kept in the temporary folder."""
 
 
 class CnnParams(ScheduleParams):
