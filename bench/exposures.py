@@ -8,7 +8,7 @@ measures; the audit never sees it, and no name or number of a file is evidence t
 The table has the columns ``path`` (below the folder) and ``part``. Two photographs are joined when they have one
 ``photograph`` or one ``series``. Precision is the share of the joined pairs that show one part, recall the share of the
 pairs of one part that are joined. A part may have been photographed from several sides, which no picture shows to be
-one part: so recall is stated for the parts with at most ``--burst`` photographs as well, which are one burst each. Joined
+one part: so recall is stated for the parts with at most ``--burst`` photographs as well, each of them one burst. Joined
 pairs of different parts are listed, to be looked at: such a table can be wrong too. Thresholds were chosen on the parts
 with even numbers.
 """
