@@ -8,7 +8,7 @@ measures; the audit never sees it, and no name or number of a file is evidence t
 The table has the columns ``path`` (below the folder) and ``part``. Two photographs are joined when they have one
 ``photograph`` or one ``series``. Precision is the share of the joined pairs that show one part, recall the share of the
 pairs of one part that are joined. A part may have been photographed from several sides, which no picture shows to be
-one part: so recall is stated for the parts with at most ``--burst`` photographs as well, which are one burst each. Joined
+one part: so recall is stated for the parts with at most ``--burst`` photographs as well, each of them one burst. Joined
 pairs of different parts are listed, to be looked at: such a table can be wrong too. Thresholds were chosen on the parts
 with even numbers.
 """
@@ -66,7 +66,8 @@ def with_parts(images: pd.DataFrame, folder: Path, table: Path) -> pd.DataFrame:
 def score(name: str, images: pd.DataFrame, chosen: pd.Series, in_burst: pd.Series) -> dict:
     """Return a row of the table: of the pairs with at least one of the chosen photographs."""
     joined = pairs_of(images, ("photograph", "series"), chosen)
-    right = [(one, other) for one, other in joined if images.at[one, "part"] == images.at[other, "part"]]
+    parts = images["part"].tolist()
+    right = [(one, other) for one, other in joined if parts[one] == parts[other]]
     n_all = count_pairs(images[chosen])
     n_burst = count_pairs(images[chosen & in_burst])
     return {
@@ -112,17 +113,17 @@ def count_kinds(audit: Audit) -> dict:
 
 def print_wrong(images: pd.DataFrame) -> None:
     """List the parts that were joined, and their first pair."""
-    everything = pd.Series(True, images.index)
+    names, paths = images["part"].tolist(), images["path"].tolist()
     parts: Counter[tuple[str, str]] = Counter()
-    first: dict[tuple[str, str], tuple[str, str]] = {}
-    for one, other in sorted(pairs_of(images, ("photograph", "series"), everything)):
-        joined = min(images.loc[[one, other], "part"]), max(images.loc[[one, other], "part"])
-        if joined[0] != joined[1]:
+    first: dict[tuple[str, str], str] = {}
+    for one, other in sorted(pairs_of(images, ("photograph", "series"), pd.Series(True, images.index))):
+        if names[one] != names[other]:
+            joined = min(names[one], names[other]), max(names[one], names[other])
             parts[joined] += 1
-            first.setdefault(joined, (images.at[one, "path"], images.at[other, "path"]))
+            first.setdefault(joined, f"{paths[one]} and {paths[other]}")
     print(f"{len(parts)} pairs of parts joined, the most frequent first:")
     for joined, number in parts.most_common(N_LISTED):
-        print(f"  {' and '.join(joined)}: {number} pairs, {' and '.join(first[joined])}")
+        print(f"  {' and '.join(joined)}: {number} pairs, {first[joined]}")
 
 
 if __name__ == "__main__":

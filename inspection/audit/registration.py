@@ -136,7 +136,7 @@ def _rough_transforms(
 
 def _turn_and_scale(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
     """Return angle and scale of the best match of two spectra."""
-    correlation = match_spectra(first, second[None])[0]
+    correlation = match_spectra(first, second)
     turn, step = np.unravel_index(correlation.argmax(), correlation.shape)
     return float(turn * np.pi / N_ANGLES), float(np.exp(SCALE_STEPS[step] * LOG_STEP))
 

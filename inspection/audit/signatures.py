@@ -143,8 +143,9 @@ def spectral_similarity(spectra: np.ndarray, position: int, others: np.ndarray) 
     ndarray of float32, shape (n_others,), in [-1, 1]
         Correlation.
     """
-    turns_and_scales = (match_spectra(spectrum, spectra[others]) for spectrum in with_flip(spectra[position]))
-    return np.maximum(*(correlation.max((1, 2)) for correlation in turns_and_scales))
+    # One at a time: so small an array stays in the cache.
+    either_way = with_flip(spectra[position])
+    return np.array([max(match_spectra(mine, spectra[other]).max() for mine in either_way) for other in others])
 
 
 def with_flip(spectrum: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -152,23 +153,21 @@ def with_flip(spectrum: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return spectrum, spectrum[-np.arange(N_ANGLES)]
 
 
-def match_spectra(spectrum: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Correlate a spectrum with others, for every turn and scale.
+def match_spectra(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Correlate two spectra for every turn and scale.
 
     Parameters
     ----------
-    spectrum : ndarray of complex64, shape (128, 33)
+    first, second : ndarray of complex64, shape (128, 33)
         Of `Signatures`.
-    others : ndarray of complex64, shape (n_others, 128, 33)
 
     Returns
     -------
-    ndarray of float32, shape (n_others, 128, len(SCALE_STEPS)), in [-1, 1]
-        Entry (i, j, k) is the correlation when the i-th other is turned by j / 128 of half a turn and
-        ``SCALE_STEPS[k]`` further out.
+    ndarray of float32, shape (128, len(SCALE_STEPS)), in [-1, 1]
+        Entry (i, j) is the correlation when the second is turned by i / 128 of half a turn and moved outwards by
+        ``SCALE_STEPS[j]``.
     """
-    correlation = fft.irfft2(spectrum * np.conj(others), s=(N_ANGLES, N_RADII))
-    return correlation[:, :, SCALE_STEPS]
+    return fft.irfft2(first * second.conj(), s=(N_ANGLES, N_RADII))[:, SCALE_STEPS]
 
 
 def texture(square: np.ndarray) -> np.ndarray:

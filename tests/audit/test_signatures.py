@@ -67,7 +67,7 @@ def test_turned_spectrum_is_matched_where_it_lies(turn):
     known = known_transform(-turn * 180 / N_ANGLES, 1, False, (0, 0))
     second = cv2.warpAffine(first, known, (SIDE, SIDE), borderMode=cv2.BORDER_REFLECT)
     spectra = make_signatures([first, second]).spectra
-    correlation = match_spectra(spectra[1], spectra[:1])[0]
+    correlation = match_spectra(spectra[1], spectra[0])
     angle, step = np.unravel_index(correlation.argmax(), correlation.shape)
     assert min((angle - turn) % N_ANGLES, (turn - angle) % N_ANGLES) <= 1
     assert abs(SCALE_STEPS[step]) <= 1
@@ -76,7 +76,7 @@ def test_turned_spectrum_is_matched_where_it_lies(turn):
 def test_scales_are_searched_up_to_the_largest():
     assert len(SCALE_STEPS) == 2 * SCALE_STEPS[-1] + 1
     spectra = make_signatures([central_square(shoot(draw_scene(1), 1))]).spectra
-    assert match_spectra(spectra[0], spectra).shape == (1, N_ANGLES, len(SCALE_STEPS))
+    assert match_spectra(spectra[0], spectra[0]).shape == (N_ANGLES, len(SCALE_STEPS))
     assert np.sqrt(2) < MAX_SCALE, "what a canvas that grows shrinks a picture by"
 
 
