@@ -175,7 +175,7 @@ def found_in(folder: Path) -> str:
     return first_few([repr(entry.name) for entry in _entries(folder)])
 
 
-def _entries(folder: Path) -> list[os.DirEntry]:
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
             return sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name)
@@ -183,7 +183,7 @@ def _entries(folder: Path) -> list[os.DirEntry]:
         raise DataError(f"{folder} cannot be read ({problem.strerror}); mend it or move it elsewhere.") from problem
 
 
-def _followed(entry: os.DirEntry) -> os.DirEntry | Path:
+def _followed(entry: os.DirEntry[str]) -> os.DirEntry[str] | Path:
     # A DirEntry asks the disk less often than a Path but raises an error at a link to itself.
     return Path(entry) if entry.is_symlink() else entry
 
@@ -203,7 +203,7 @@ def _checked(name: str, folder: Path) -> str:
 def _looks_like_mvtec(tree: ImageTree) -> bool:
     if tree.ground_truth:
         return True
-    labels = {TRAIN: set(), TEST: set(), "": set()}
+    labels: dict[str, set[int | None]] = {TRAIN: set(), TEST: set(), "": set()}
     for top, class_folder in {tuple(path.split("/")[:2]) for path in tree.paths if path.count("/") > 1}:
         labels[split_part(top)].add(tree.label(class_folder))
     # Without a known folder of good parts in test, an unknown one may well be that of the good parts.
@@ -248,7 +248,7 @@ def _find_mask(tree: ImageTree, path: str) -> str:
 
 def _class_folders(paths: Iterable[str], layout: str) -> str:
     """Return where images lie, down to the folder that should tell their class, with their number."""
-    counts = Counter()
+    counts: Counter[str] = Counter()
     for path in paths:
         folders = path.split("/")[:-1]
         depth = 2 if layout != "class_folders" and folders and split_part(folders[0]) else 1
