@@ -29,7 +29,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from inspection.data.images import MAX_ASPECT_RATIO, MAX_PIXELS, MIN_SIDE, Decoding, decode
+from inspection.data.image_checks import MAX_ASPECT_RATIO, MAX_PIXELS, MIN_SIDE
+from inspection.data.images import Decoding, decode
 from inspection.errors import ImageError
 
 HANG_SECONDS = 60

@@ -63,7 +63,12 @@ class ImageTree:
         return next(folders, None)
 
     def label(self, class_folder: str) -> int | None:
-        """Return the label of a class folder's name, None when it is not known."""
+        """Return the label of a class folder's name, None when it is not known.
+
+        Parameters
+        ----------
+        class_folder : str
+        """
         return self.labels.get(plain_name(class_folder)) if class_folder else None
 
 
@@ -72,6 +77,16 @@ def read_tree(folder: Path, labels: Mapping[str, int]) -> ImageTree:
 
     Links are followed, but not back up. Hidden files and folders, files without an image extension and the folders
     in `PASSED_OVER` (unless ``labels`` names them) are passed over.
+
+    Parameters
+    ----------
+    folder : Path
+    labels : mapping of str to int
+        From `inspection.labels.class_labels`.
+
+    Returns
+    -------
+    ImageTree
 
     Raises
     ------
@@ -97,21 +112,37 @@ def read_tree(folder: Path, labels: Mapping[str, int]) -> ImageTree:
 
 
 def recognise(tree: ImageTree) -> str | None:
-    """Return the first of ``mvtec``, ``split_folders`` and ``class_folders`` that fits, None when none does."""
+    """Return the first of ``mvtec``, ``split_folders`` and ``class_folders`` that fits, None when none does.
+
+    Parameters
+    ----------
+    tree : ImageTree
+    """
     if fits(tree, "mvtec"):
         return "mvtec" if _looks_like_mvtec(tree) else "split_folders"
     return "class_folders" if fits(tree, "class_folders") else None
 
 
 def fits(tree: ImageTree, layout: str) -> bool:
-    """Whether the folders directly below have the names that the layout needs."""
+    """Whether the folders directly below have the names that the layout needs.
+
+    Parameters
+    ----------
+    tree : ImageTree
+    layout : {"mvtec", "split_folders", "class_folders"}
+    """
     if layout == "class_folders":
         return any(tree.label(top) is not None for top in tree.tops)
     return {TRAIN, TEST} <= {split_part(top) for top in tree.tops}
 
 
 def sources_below(tree: ImageTree) -> list[str]:
-    """Return the names of folders directly below that have a layout of their own and are no part of a split."""
+    """Return the names of folders directly below that have a layout of their own and are no part of a split.
+
+    Parameters
+    ----------
+    tree : ImageTree
+    """
     found = []
     for top, group in groupby((path for path in tree.paths if "/" in path), lambda path: path.split("/", 1)[0]):
         below = ImageTree(tree.folder / top, [path.split("/", 1)[1] for path in group], tree.labels)
@@ -122,7 +153,13 @@ def sources_below(tree: ImageTree) -> list[str]:
 
 
 def label_tree(tree: ImageTree, layout: str) -> pd.DataFrame:
-    """Say of every image what its folders say under a layout, which may be `NO_LAYOUT`.
+    """Say of every image what its folders say under a layout.
+
+    Parameters
+    ----------
+    tree : ImageTree
+    layout : {"mvtec", "split_folders", "class_folders", "unlabelled"}
+        The last is `NO_LAYOUT`.
 
     Returns
     -------
@@ -165,17 +202,27 @@ def check_classes(tree: ImageTree, layout: str, records: pd.DataFrame) -> None:
 
 
 def first_few(names: list[str]) -> str:
-    """Return some of the names, and how many more there are."""
+    """Return some of the names, and how many more there are.
+
+    Parameters
+    ----------
+    names : list of str
+    """
     rest = [f"and {len(names) - _MAX_NAMED} more"] if len(names) > _MAX_NAMED else []
     return ", ".join(names[:_MAX_NAMED] + rest) or "nothing"
 
 
 def found_in(folder: Path) -> str:
-    """Return the names of the first few things in a folder."""
+    """Return the names of the first few things in a folder.
+
+    Parameters
+    ----------
+    folder : Path
+    """
     return first_few([repr(entry.name) for entry in _entries(folder)])
 
 
-def _entries(folder: Path) -> list[os.DirEntry]:
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
             return sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name)
@@ -183,7 +230,7 @@ def _entries(folder: Path) -> list[os.DirEntry]:
         raise DataError(f"{folder} cannot be read ({problem.strerror}); mend it or move it elsewhere.") from problem
 
 
-def _followed(entry: os.DirEntry) -> os.DirEntry | Path:
+def _followed(entry: os.DirEntry[str]) -> os.DirEntry[str] | Path:
     # A DirEntry asks the disk less often than a Path but raises an error at a link to itself.
     return Path(entry) if entry.is_symlink() else entry
 
@@ -203,7 +250,7 @@ def _checked(name: str, folder: Path) -> str:
 def _looks_like_mvtec(tree: ImageTree) -> bool:
     if tree.ground_truth:
         return True
-    labels = {TRAIN: set(), TEST: set(), "": set()}
+    labels: dict[str, set[int | None]] = {TRAIN: set(), TEST: set(), "": set()}
     for top, class_folder in {tuple(path.split("/")[:2]) for path in tree.paths if path.count("/") > 1}:
         labels[split_part(top)].add(tree.label(class_folder))
     # Without a known folder of good parts in test, an unknown one may well be that of the good parts.
@@ -248,7 +295,7 @@ def _find_mask(tree: ImageTree, path: str) -> str:
 
 def _class_folders(paths: Iterable[str], layout: str) -> str:
     """Return where images lie, down to the folder that should tell their class, with their number."""
-    counts = Counter()
+    counts: Counter[str] = Counter()
     for path in paths:
         folders = path.split("/")[:-1]
         depth = 2 if layout != "class_folders" and folders and split_part(folders[0]) else 1

@@ -2,6 +2,7 @@
 
 import io
 import logging
+import os
 import re
 import struct
 import threading
@@ -11,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 from PIL.ExifTags import Base as Tag
-from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
+from inspection.data.image_checks import MAX_PIXELS, check_layout, check_metadata, check_structure, raw_modes
 from inspection.errors import ImageError
 
 if TYPE_CHECKING:
@@ -23,30 +24,12 @@ if TYPE_CHECKING:
 
 FORMATS = {"PNG": "PNG", "JPEG": "JPEG", "BMP": "BMP", "TIFF": "TIFF", "WEBP": "WebP"}
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
-MAX_PIXELS = 64_000_000
-"""Largest image decoded, in pixels: an 8-bit RGB array of this size takes 192 MB."""
-MIN_SIDE = 8
-"""Shortest side accepted, in pixels: less cannot show a part."""
-MAX_ASPECT_RATIO = 20
-"""Longest side accepted, in shortest sides: enough for a line-scan camera. Models see a square, so more is a blur."""
-MAX_JPEG_SCANS = 100
-"""Each costs a pass over the whole image, even when it holds no data; cameras write 1 to 20."""
-MAX_METADATA_BLOCKS = 500
-"""Segments before a JPEG's first scan, of which a long colour profile takes 255, and compressed texts of a PNG."""
-MAX_TIFF_PAGES = 32
-"""Of which all but the first are previews, each usually half as wide as the one before."""
+MAX_FILE_BYTES = 12 * MAX_PIXELS
+"""Largest file read, 768 MB. The largest image takes 8 bytes a pixel uncompressed (four channels of 16 bits), previews
+behind it a third of that, and the rest is for metadata: what is larger is no photograph, and would fill the memory."""
 
 _SIXTEEN_BIT_MODES = ("I;16", "I;16L", "I;16B", "I;16N")
 _TIFF_STARTS = (b"II", b"MM")
-_WHITE_IS_ZERO = 0
-_BLACK_IS_ZERO, _RGB, _CMYK, _YCBCR = 1, 2, 5, 6
-_SIGNED = 2
-_PREVIEW = 1
-"""Bit of TIFF's NewSubfileType."""
-_JPEG_MARKER = re.compile(rb"\xff[\x02-\xcf\xd8-\xfe]")
-"""Start of a segment; stuffed zeros, padding and restart markers are none."""
-_JPEG_END, _JPEG_SCAN = b"\xff\xd9", b"\xff\xda"
-_PNG_COMPRESSED_TEXTS = (b"iCCP", b"zTXt", b"iTXt")
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -87,8 +70,18 @@ class Decoding:
 
     @classmethod
     def of(cls, params: "DecodingParams") -> "Decoding":
-        """Return what params.yaml says of the photographs."""
-        return cls(params.bit_depth, tuple(params.float_range) or None)
+        """Return what params.yaml says of the photographs.
+
+        Parameters
+        ----------
+        params : DecodingParams
+
+        Returns
+        -------
+        Decoding
+        """
+        # Two numbers or none: params.yaml has been checked.
+        return cls(params.bit_depth, (params.float_range[0], params.float_range[1]) if params.float_range else None)
 
 
 AS_STORED = Decoding()
@@ -154,22 +147,60 @@ def decode(data: bytes, name: str = "image", decoding: Decoding = AS_STORED) -> 
 
 
 def decode_file(path: str | Path, decoding: Decoding = AS_STORED) -> DecodedImage:
-    """Decode the photograph at ``path``; see `decode`."""
+    """Decode the photograph at ``path``; see `decode`.
+
+    Parameters
+    ----------
+    path : str or Path
+    decoding : Decoding
+
+    Returns
+    -------
+    DecodedImage
+
+    Raises
+    ------
+    ImageError
+        If the file cannot be read or decoded.
+    """
     return decode(read_file(path), str(path), decoding)
 
 
 def read_file(path: str | Path) -> bytes:
     """Return the bytes of a file.
 
+    Parameters
+    ----------
+    path : str or Path
+
+    Returns
+    -------
+    bytes
+        At most `MAX_FILE_BYTES`.
+
     Raises
     ------
     ImageError
-        If the file is missing, a folder, or cannot be read.
+        If the file is missing, a folder, larger than `MAX_FILE_BYTES`, or cannot be read.
     """
     try:
-        return Path(path).read_bytes()
+        with Path(path).open("rb") as stream:
+            size = os.fstat(stream.fileno()).st_size
+            data = b""
+            if size <= MAX_FILE_BYTES:
+                data = stream.read(size + 1)
+                # A device or a pipe states no size, and a file may grow.
+                if size < len(data):
+                    data += stream.read(MAX_FILE_BYTES + 1 - len(data))
     except OSError as problem:
         raise ImageError(f"{path}: cannot be read ({problem.strerror}).") from problem
+    if max(size, len(data)) > MAX_FILE_BYTES:
+        at_least = "" if size > MAX_FILE_BYTES else "at least "
+        raise ImageError(
+            f"{path}: {at_least}{max(size, len(data)):,} bytes, more than the {MAX_FILE_BYTES:,} that any photograph "
+            "needs; crop the part or scale the photograph down."
+        )
+    return data
 
 
 def resize(pixels: np.ndarray, size: int) -> np.ndarray:
@@ -194,117 +225,21 @@ def _decode(data: bytes, name: str, decoding: Decoding) -> DecodedImage:
     with _ONE_AT_A_TIME, warnings.catch_warnings():
         # Pillow warns of odd metadata, and of sizes that are checked here.
         warnings.simplefilter("ignore")
-        _check_metadata(data, name)
+        check_metadata(data, name)
         with Image.open(io.BytesIO(data), formats=tuple(FORMATS)) as image:
             mode = image.mode
             _drop_mistaken_metadata(image)
-            _check_before_loading(image, data, decoding, name)
-            if _raw_modes(image) == {"I;12"}:
+            check_structure(image, data, name)
+            _check_mode(image, decoding, name)
+            check_layout(image, name)
+            if raw_modes(image) == {"I;12"}:
                 decoding = replace(decoding, bit_depth=min(decoding.bit_depth, 12))
             image.load()
             return DecodedImage(_to_rgb(_turn_upright(image), decoding, name), mode)
 
 
-def _check_metadata(data: bytes, name: str) -> None:
-    # Small files whose metadata or empty scans take Pillow minutes.
-    n_blocks, n_scans = 0, 0
-    if data.startswith(b"\xff\xd8"):
-        n_blocks, n_scans = _count_jpeg_segments(data)
-    elif data.startswith(b"\x89PNG"):
-        n_blocks = _count_png_texts(data)
-    if n_blocks > MAX_METADATA_BLOCKS:
-        raise ImageError(f"{name}: more than {MAX_METADATA_BLOCKS} blocks of metadata; save the photograph again.")
-    if n_scans > MAX_JPEG_SCANS:
-        raise ImageError(f"{name}: JPEG of more than {MAX_JPEG_SCANS} scans; save the photograph again.")
-
-
-def _count_jpeg_segments(data: bytes) -> tuple[int, int]:
-    """Segments before the first scan, and scans, of the first image."""
-    position, n_segments, n_scans = 2, 0, 0
-    while (marker := _JPEG_MARKER.search(data, position)) and marker[0] != _JPEG_END:
-        position = marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2])
-        n_scans += marker[0] == _JPEG_SCAN
-        n_segments += n_scans == 0
-    return n_segments, n_scans
-
-
-def _count_png_texts(data: bytes) -> int:
-    position, n_texts = 8, 0
-    while position + 8 <= len(data):
-        n_texts += data[position + 4 : position + 8] in _PNG_COMPRESSED_TEXTS
-        position += 12 + int.from_bytes(data[position : position + 4])
-    return n_texts
-
-
-def _check_before_loading(image: Image.Image, data: bytes, decoding: Decoding, name: str) -> None:
-    _check_size(image.size, name)
-    if image.format == "TIFF":
-        _check_tiff_pages(data, name)
-    elif image.format in ("PNG", "WEBP") and image.is_animated:
-        raise ImageError(f"{name}: {image.n_frames} animated frames; save each frame as its own file.")
-    _check_mode(image, decoding, name)
-    if image.format == "TIFF":
-        _check_tiff_layout(image, name)
-    # Strips that overlap make a small file take hours.
-    n_decoded = sum((right - left) * (lower - upper) for _, (left, upper, right, lower), _, _ in image.tile)
-    if n_decoded > len(image.getbands()) * image.width * image.height:
-        raise ImageError(f"{name}: damaged image file (its strips or tiles overlap).")
-
-
-def _check_size(size: tuple[int, int], name: str) -> None:
-    width, height = size
-    if min(size) < MIN_SIDE:
-        raise ImageError(f"{name}: {width}x{height} pixels; at least {MIN_SIDE} a side are needed.")
-    if width * height > MAX_PIXELS:
-        raise ImageError(
-            f"{name}: {width}x{height} is more than {MAX_PIXELS:,} pixels; crop the part or scale the photograph down."
-        )
-    if max(size) > MAX_ASPECT_RATIO * min(size):
-        raise ImageError(
-            f"{name}: {width}x{height} pixels; one side is more than {MAX_ASPECT_RATIO} times the other: cut the strip "
-            "into pieces."
-        )
-
-
-def _check_tiff_pages(data: bytes, name: str) -> None:
-    # Pillow's own count of pages stops at those it cannot decode, and takes quadratic time.
-    stream = io.BytesIO(data)
-    page = ImageFileDirectory_v2(data[: 16 if data[2] == 43 else 8])  # 43: BigTIFF
-    positions = []
-    while page.next and page.next not in positions:
-        positions.append(page.next)
-        stream.seek(page.next)
-        page.load(stream)
-        is_preview = bool(page.get(Tag.NewSubfileType, 0) & _PREVIEW)
-        if is_preview and len(positions) == 1:
-            raise ImageError(f"{name}: the first page is only a preview; save the full page as its own file.")
-        if len(positions) > 1 and not is_preview or len(positions) > MAX_TIFF_PAGES:
-            raise ImageError(f"{name}: more than one page; save each page as its own file.")
-
-
-def _check_tiff_layout(image: Image.Image, name: str) -> None:
-    tags = image.tag_v2
-    bits, kind = set(tags.get(Tag.BitsPerSample, (1,))), tags.get(Tag.PhotometricInterpretation)
-    is_compressed = image.tile[0][0] != "raw"
-    unsupported = {
-        "white stored as zero in more than 8 bits": kind == _WHITE_IS_ZERO and max(bits) > 8,
-        "signed integers": _SIGNED in tags.get(Tag.SampleFormat, ()),
-        "subsampled colour without compression": kind == _YCBCR
-        and not is_compressed
-        and tags.get(Tag.YCbCrSubSampling, (2, 2)) != (1, 1),
-        "separate colour planes in this layout": tags.get(Tag.PlanarConfiguration) == 2
-        and not is_compressed
-        and not (bits == {8} and kind in (_BLACK_IS_ZERO, _RGB, _CMYK) and tags.get(Tag.FillOrder, 1) == 1),
-        "compressed big-endian floating point numbers": image.mode == "F" and is_compressed and tags.prefix == b"MM",
-    }
-    # Pillow opens these and returns wrong pixels.
-    for layout, is_present in unsupported.items():
-        if is_present:
-            raise ImageError(f"{name}: TIFF with {layout} is not supported; save it as plain 8- or 16-bit.")
-
-
-def _check_mode(image: Image.Image, decoding: Decoding, name: str) -> None:
-    raw_modes = _raw_modes(image)
+def _check_mode(image: ImageFile.ImageFile, decoding: Decoding, name: str) -> None:
+    stored = raw_modes(image)
     if image.mode == "I":
         raise ImageError(f"{name}: pixels of mode I have no stated range; save the photograph as 8- or 16-bit.")
     if image.mode == "F" and not decoding.float_range:
@@ -314,22 +249,17 @@ def _check_mode(image: Image.Image, decoding: Decoding, name: str) -> None:
         )
     if image.mode == "CMYK" and image.format in ("JPEG", "MPO") and "adobe" not in image.info:
         raise ImageError(f"{name}: CMYK JPEG without Adobe's marker may be a negative or not; save it as RGB.")
-    has_deep_colour = image.mode not in _SIXTEEN_BIT_MODES and any(re.search(";16[BLN]$", mode) for mode in raw_modes)
+    has_deep_colour = image.mode not in _SIXTEEN_BIT_MODES and any(re.search(";16[BLN]$", mode) for mode in stored)
     if has_deep_colour and decoding.bit_depth < 16:
         raise ImageError(
             f"{name}: of 16-bit colour only the upper 8 bits are read, which are almost black at "
             f"data.decoding.bit_depth = {decoding.bit_depth}; save the photograph as 8-bit."
         )
-    if "transparency" in image.info and (has_deep_colour or raw_modes & {"L;2", "L;4"}):
+    if "transparency" in image.info and (has_deep_colour or stored & {"L;2", "L;4"}):
         raise ImageError(f"{name}: a transparent colour is not supported in 2, 4 or 16 bits; save it with alpha.")
 
 
-def _raw_modes(image: Image.Image) -> set[str]:
-    """How the file stores pixels, in Pillow's words; empty for WebP."""
-    return {arguments if isinstance(arguments, str) else arguments[0] for _, _, _, arguments in image.tile}
-
-
-def _drop_mistaken_metadata(image: Image.Image) -> None:
+def _drop_mistaken_metadata(image: ImageFile.ImageFile) -> None:
     # A text of this name in a PNG, and an XMP tag of numbers in a TIFF, are no reason to lose the pixels.
     if isinstance(image.info.get("transparency"), str):
         del image.info["transparency"]
@@ -350,7 +280,7 @@ def _to_rgb(image: Image.Image, decoding: Decoding, name: str) -> np.ndarray:
         values = np.asarray(image)
         values = np.where(values == image.info.get("transparency"), 0, values)
         return _repeat_grey(_scale_integers(values, decoding.bit_depth, name))
-    if image.mode == "F":
+    if image.mode == "F" and decoding.float_range:
         return _repeat_grey(_scale_floats(np.asarray(image), decoding.float_range, name))
     if image.mode == "La":
         image = image.convert("LA")
@@ -385,7 +315,7 @@ def _scale_floats(values: np.ndarray, limits: tuple[float, float], name: str) ->
     scaled *= 255
     scaled /= white - black
     # Not rounded down as integers are: 0.5 stored as 0.49999 would lose a step.
-    grey = np.rint(scaled, out=scaled).astype(np.uint8)
+    grey: np.ndarray = np.rint(scaled, out=scaled).astype(np.uint8)
     if grey.min() == grey.max() and values.min() < values.max():
         raise ImageError(
             f"{name}: data.decoding.float_range = [{black}, {white}] leaves one grey of the pixel values "
@@ -395,4 +325,5 @@ def _scale_floats(values: np.ndarray, limits: tuple[float, float], name: str) ->
 
 
 def _repeat_grey(grey: np.ndarray) -> np.ndarray:
-    return np.repeat(grey[..., np.newaxis], 3, axis=2)
+    pixels: np.ndarray = np.repeat(grey[..., np.newaxis], 3, axis=2)
+    return pixels

@@ -155,7 +155,7 @@ def _check_header(header: list[str], table: str | Path) -> None:
 
 
 def _check_listed_once(lines: list[_Line]) -> None:
-    first = {}
+    first: dict[str, _Line] = {}
     for line in lines:
         earlier = first.setdefault(line.path("path"), line)
         if earlier is not line:

@@ -59,31 +59,69 @@ def label_of(defect_probability: pd.Series, threshold: float = 0.5) -> np.ndarra
 def weigh_images(images: pd.DataFrame, params: "DataParams") -> pd.Series:
     """Return the sample weight of each image: the one its source states, or 1, less when the label is uncertain.
 
-    Probabilities strictly between 0 and 1 are multiplied by ``params.uncertain_weight``.
+    Weights of images with a probability strictly between 0 and 1 are multiplied by ``params.uncertain_weight``.
+
+    Parameters
+    ----------
+    images : DataFrame
+        Columns ``weight`` (above 0, NaN where the source states none) and ``defect_probability``.
+    params : DataParams
+
+    Returns
+    -------
+    Series of float
     """
     is_uncertain = images["defect_probability"].between(0, 1, inclusive="neither")
     return images["weight"].fillna(1.0) * np.where(is_uncertain, params.uncertain_weight, 1.0)
 
 
 def as_manifest(images: pd.DataFrame) -> pd.DataFrame:
-    """Return the columns of a manifest in their order and types, sorted by path."""
+    """Return the columns of a manifest in their order and types, sorted by path.
+
+    Parameters
+    ----------
+    images : DataFrame
+        Columns `COLUMNS`, and perhaps others.
+    """
     return images[list(COLUMNS)].astype(COLUMNS).sort_values("path", ignore_index=True)
 
 
 def count_leaking(manifest: pd.DataFrame) -> int:
-    """Count the test images whose group has training images."""
+    """Count the test images whose group has training images.
+
+    Parameters
+    ----------
+    manifest : DataFrame
+        Columns ``group`` and ``split``.
+    """
     groups = set(manifest.loc[manifest["split"] == TRAIN, "group"])
     return int((manifest["group"].isin(groups) & (manifest["split"] == TEST)).sum())
 
 
 def write_manifest(path: str | Path, manifest: pd.DataFrame) -> None:
-    """Write a manifest as UTF-8 CSV, in one step."""
+    """Write a manifest as UTF-8 CSV, in one step.
+
+    Parameters
+    ----------
+    path : str or Path
+    manifest : DataFrame
+        From `as_manifest`.
+    """
     with replacing(path) as temporary:
         manifest.to_csv(temporary, index=False, lineterminator="\n")
 
 
 def read_manifest(path: str | Path) -> pd.DataFrame:
     """Read the manifest written by `write_manifest`.
+
+    Parameters
+    ----------
+    path : str or Path
+
+    Returns
+    -------
+    DataFrame
+        Columns `COLUMNS`.
 
     Raises
     ------
@@ -102,7 +140,23 @@ def read_manifest(path: str | Path) -> pd.DataFrame:
 
 
 def read_training_rows(path: str | Path) -> pd.DataFrame:
-    """Read the rows of the training part, in the order in which every feature file and score file keeps them."""
+    """Read the rows of the training part, in the order in which every feature file and score file keeps them.
+
+    Parameters
+    ----------
+    path : str or Path
+        Of a manifest.
+
+    Returns
+    -------
+    DataFrame
+        Columns `COLUMNS`, numbered from 0.
+
+    Raises
+    ------
+    DataError
+        As `read_manifest`.
+    """
     manifest = read_manifest(path)
     return manifest[manifest["split"] == TRAIN].reset_index(drop=True)
 

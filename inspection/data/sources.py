@@ -50,7 +50,19 @@ class Listing:
 
 
 def list_images(source: str | Path, layout: str = "auto", classes: Mapping[str, str] | None = None) -> pd.DataFrame:
-    """Return the records of `list_labelled`."""
+    """Return the records of `list_labelled`.
+
+    Parameters
+    ----------
+    source : str or Path
+    layout : str
+    classes : mapping of str to str, optional
+        See `list_labelled`.
+
+    Returns
+    -------
+    DataFrame
+    """
     return list_labelled(source, layout, classes).records
 
 

@@ -1,28 +1,34 @@
 """The decoder: every format and pixel layout gives uint8 RGB, and every bad file gives one clear ImageError."""
 
+import os
 import re
 import struct
 import sys
 import threading
 import warnings
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
 from bench.fuzz_decoder import raw_png, raw_tiff, saved, tiff_page
-from inspection.data import images
-from inspection.data.images import (
-    EXTENSIONS,
+from inspection.data import image_checks, images
+from inspection.data.image_checks import (
     MAX_ASPECT_RATIO,
     MAX_JPEG_SCANS,
     MAX_METADATA_BLOCKS,
     MAX_PIXELS,
     MAX_TIFF_PAGES,
+)
+from inspection.data.images import (
+    EXTENSIONS,
+    MAX_FILE_BYTES,
     Decoding,
     decode,
     decode_file,
+    read_file,
     resize,
 )
 from inspection.errors import ImageError
@@ -741,7 +747,7 @@ def test_a_real_bomb_is_refused():
 
 def test_largest_image_accepted(monkeypatch):
     assert MAX_PIXELS == 64_000_000
-    monkeypatch.setattr(images, "MAX_PIXELS", 200)
+    monkeypatch.setattr(image_checks, "MAX_PIXELS", 200)
     assert decode(saved(Image.new("L", (20, 10)), "PNG")).pixels.shape == (10, 20, 3)
     with pytest.raises(ImageError, match="20x11 is more than 200 pixels"):
         decode(saved(Image.new("L", (20, 11)), "PNG"))
@@ -811,3 +817,49 @@ def test_resize_is_antialiased():
     chequers = np.indices((64, 64)).sum(axis=0) % 2 * 255
     resized = resize(np.repeat(chequers[..., None], 3, axis=2).astype(np.uint8), 8)
     assert np.abs(resized.astype(int) - 128).max() <= 8
+
+
+# Files
+
+
+def test_a_file_beyond_the_bound_is_refused_unread(tmp_path):
+    # A sparse file: it takes no room on the disk, and reading it would fill the memory.
+    with (tmp_path / "a.png").open("wb") as stream:
+        stream.truncate(MAX_FILE_BYTES + 1)
+    message = "a.png: 768,000,001 bytes, more than the 768,000,000 that any photograph needs; crop"
+    for read in (read_file, decode_file):
+        with pytest.raises(ImageError, match=message):
+            read(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("number", [0, 1, 99, 100])
+def test_a_file_within_the_bound_is_read_whole(tmp_path, monkeypatch, number):
+    monkeypatch.setattr(images, "MAX_FILE_BYTES", 100)
+    data = bytes(range(number))
+    (tmp_path / "a.png").write_bytes(data)
+    assert read_file(tmp_path / "a.png") == data
+    (tmp_path / "a.png").write_bytes(bytes(101))
+    with pytest.raises(ImageError, match="a.png: 101 bytes, more than the 100 that"):
+        read_file(tmp_path / "a.png")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with a name on this system")
+@pytest.mark.parametrize(("number", "is_read"), [(100, True), (101, False), (10_000, False)])
+def test_what_states_no_size_is_read_up_to_the_bound(tmp_path, monkeypatch, number, is_read):
+    monkeypatch.setattr(images, "MAX_FILE_BYTES", 100)
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=(tmp_path / "pipe").write_bytes, args=[bytes(number)])
+    writer.start()
+    if is_read:
+        assert read_file(tmp_path / "pipe") == bytes(number)
+    else:
+        with pytest.raises(ImageError, match="pipe: at least 101 bytes, more than the 100 that"):
+            read_file(tmp_path / "pipe")
+    writer.join()
+
+
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="no endless device on this system")
+def test_an_endless_device_is_read_up_to_the_bound(monkeypatch):
+    monkeypatch.setattr(images, "MAX_FILE_BYTES", 100_000)
+    with pytest.raises(ImageError, match="^/dev/zero: at least 100,001 bytes, more than the 100,000"):
+        read_file("/dev/zero")
