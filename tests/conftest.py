@@ -24,6 +24,7 @@ from tests.parts import save_twelve_bits, write_class_folders
 
 ROOT = Path(__file__).parent.parent
 BACKBONE = "efficientnet_lite0"
+OTHER_BACKBONE = "efficientnet_lite1"
 CLASSIFIERS = ("svm", "random_forest", "xgboost")
 N_PER_CLASS = 32
 
@@ -39,12 +40,13 @@ def tiny_params() -> dict:
     params["data"] |= {"source": "data/raw", "folds": 3}
     params["backbones"] = [BACKBONE]
     # Without flips a quarter of the graph to export; what flips do, tests/networks/test_pretrained.py shows.
-    params["features"] |= {"image_size": 64, "flips": False, "layers": {BACKBONE: ["blocks.3", "blocks.4"]}}
+    layers = {BACKBONE: ["blocks.3", "blocks.4"], OTHER_BACKBONE: ["blocks.1", "blocks.2"]}
+    params["features"] |= {"image_size": 64, "flips": False, "layers": layers}
     params["networks"] = ["baseline_cnn"]
     params["cnn"] |= {
         "image_size": 32, "channels": [8, 16], "epochs": 8, "parts": 2, "learning_rate": 0.01, "batch_size": 8,
     }  # fmt: skip
-    params["fine_tuning"] |= {"image_size": 64, "epochs": 2, "batch_size": 8}
+    params["fine_tuning"] |= {"image_size": 64, "epochs": 1, "batch_size": 8, "frozen": {BACKBONE: "blocks.5"}}
     params["search"] = {
         "svm": {"C": [1, 4]},
         "random_forest": {"n_estimators": [20]},
