@@ -282,13 +282,15 @@ class TestChangedParams:
     """Two experiments: a promise, and then another one with another rule, another guard and another grid."""
 
     @pytest.fixture(scope="class")
-    def promised(self, repository):
+    @classmethod
+    def promised(cls, repository):
         # Of 24 defective training parts: 9 support 30 % with 95 %, and 59 would be needed for 5 %.
         yield repository.dvc("exp", "run", "-S", "decision.max_escape_rate=0.3", "-S", "decision.max_overkill_rate=0.3")
         repository.restore()
 
     @pytest.fixture(scope="class")
-    def changed(self, repository, promised):
+    @classmethod
+    def changed(cls, repository, promised):
         return repository.dvc(
             "exp", "run", "-S", "decision.max_escape_rate=0.05", "-S", "decision.false_alarm_rate=0.2",
             "-S", "ensemble.voting=soft", "-S", "search.svm.C=[0.0001]",
@@ -334,7 +336,8 @@ class TestOtherVoters:
     """Another backbone with two classifiers, and a network that is fine-tuned."""
 
     @pytest.fixture(scope="class")
-    def changed(self, repository):
+    @classmethod
+    def changed(cls, repository):
         networks = f"networks=[baseline_cnn,{BACKBONE}]"
         chosen = ["-S", f"backbones=[{OTHER_BACKBONE}]", "-S", "classifiers=[svm,random_forest]", "-S", networks]
         yield repository.dvc("exp", "run", *chosen)
