@@ -1,18 +1,21 @@
 """Stages in forks of a process that has imported their libraries: seconds of imports are paid once, not per stage.
 
-``Preloaded`` puts a ``python`` before the others on the ``PATH``, which hands ``-m stages.x`` to that process. The code
-of the project itself is imported in the fork, from the folder it is started in, as always.
+A ``python`` that comes first on the ``PATH`` hands ``-m stages.x`` to that process. The code of the project itself is
+imported in the fork, from the folder it is started in, as always.
 """
 
-import contextlib
 import json
 import os
 import runpy
 import socket
 import subprocess
 import sys
+import tempfile
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from shlex import quote
 
 LIBRARIES = (
     "cv2", "dvclive", "joblib", "matplotlib.figure", "matplotlib.backends.backend_agg", "numpy", "onnx", "onnxruntime",
@@ -21,8 +24,8 @@ LIBRARIES = (
     "torchvision", "tqdm", "xgboost",
 )  # fmt: skip
 
-PYTHON = """#!{executable} -IS
-import json, os, socket, sys
+CLIENT = """import json, os, socket, sys
+
 with socket.socket(socket.AF_UNIX) as server:
     server.connect({address!r})
     request = json.dumps([os.getcwd(), dict(os.environ), sys.argv[1:]]).encode()
@@ -32,34 +35,34 @@ with socket.socket(socket.AF_UNIX) as server:
 """
 
 
-class Preloaded:
-    """A server of forks, while the context lasts.
+@contextmanager
+def preloaded(environment: dict[str, str]) -> Iterator[Path]:
+    """Serve forks while the context lasts.
 
     Parameters
     ----------
-    folder : Path
-        For the ``python`` and its socket.
     environment : dict of str to str
         Of the server: what libraries read while they are imported cannot differ between its forks.
+
+    Yields
+    ------
+    Path
+        The folder with that ``python``.
     """
-
-    def __init__(self, folder: Path, environment: dict[str, str]):
-        self.folder, self._environment = folder, environment
-
-    def __enter__(self) -> "Preloaded":
-        address = str(self.folder / "socket")
-        python = self.folder / "python"
-        python.write_text(PYTHON.format(executable=sys.executable, address=address), encoding="utf-8")
+    # Not among the folders of the tests: the name of a socket has at most 104 bytes.
+    with tempfile.TemporaryDirectory(prefix="python-") as name:
+        folder = Path(name)
+        client, python, address = folder / "client.py", folder / "python", str(folder / "socket")
+        client.write_text(CLIENT.format(address=address), encoding="utf-8")
+        python.write_text(f'#!/bin/sh\nexec {quote(sys.executable)} -IS {quote(str(client))} "$@"\n', encoding="utf-8")
         python.chmod(0o755)
         command = [sys.executable, str(Path(__file__)), address]
-        self._server = subprocess.Popen(command, env=os.environ | self._environment, stdout=subprocess.PIPE)
-        assert self._server.stdout.readline() == b"ready\n"
-        return self
-
-    def __exit__(self, *problem) -> None:
-        self._server.terminate()
-        self._server.wait()
-        self._server.stdout.close()
+        with subprocess.Popen(command, env=os.environ | environment, stdout=subprocess.PIPE) as server:
+            try:
+                assert server.stdout.readline() == b"ready\n"
+                yield folder
+            finally:
+                server.terminate()
 
 
 def serve(address: str) -> None:
@@ -112,5 +115,4 @@ def _become(folder: str, environment: dict[str, str], arguments: list[str], hand
 
 
 if __name__ == "__main__":
-    with contextlib.suppress(KeyboardInterrupt):
-        serve(sys.argv[1])
+    serve(sys.argv[1])

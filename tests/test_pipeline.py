@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 
 from tests.conftest import BACKBONE, CLASSIFIERS, N_PER_CLASS, OTHER_BACKBONE, ROOT, tiny_params, write_params
 from tests.parts import write_class_folders
-from tests.preloaded import Preloaded
+from tests.preloaded import preloaded
 
 pytestmark = pytest.mark.pipeline
 CODE = ("inspection", "stages", "weights", ".dvc/config", ".dvc/plots", ".dvcignore", ".gitignore", "dvc.yaml")
@@ -126,8 +126,8 @@ def stages_run(done: subprocess.CompletedProcess) -> set[str]:
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory) -> Iterator[Repository]:
     """A repository after its first ``dvc repro``, results committed. Tests leave it as they find it."""
-    with Preloaded(tmp_path_factory.mktemp("bin"), ONE_MACHINE) as python:
-        repository = Repository(tmp_path_factory.mktemp("project"), ONE_MACHINE, python.folder)
+    with preloaded(ONE_MACHINE) as python:
+        repository = Repository(tmp_path_factory.mktemp("project"), ONE_MACHINE, python)
         repository.bring_photographs()
         repository.dvc("repro")
         repository.commit("first results")
