@@ -16,17 +16,16 @@ test: $(VENV)/installed-dev browser
 app: $(VENV)/installed
 	python -m streamlit run streamlit_app.py --server.address 127.0.0.1 --server.port 8501
 
-# What an experiment changed in the params, and the ensemble's headline numbers; `dvc exp show` alone has 200 columns.
-DETAILS := (metrics/(voters|training|data|out_of_fold)|inspection|stages|data/|models/|features/|weights).*|.*(per_1000.*|_low|_high|n_images|params.yaml|precision|recall|f1|ece|brier|unlike_rate|average_precision|Created|State|Executor|parent|typ|png|html|ensemble.json)$$
+# What an experiment changed in the params, the out-of-fold numbers to choose by, and the test numbers for the record.
 experiments: $(VENV)/installed
-	@dvc exp show --csv --only-changed --hide-workspace --drop '$(DETAILS)' | sed 's#metrics/ensemble.json:##g' | \
-		python -c 'import io, sys, pandas; table = sys.stdin.read(); print(pandas.read_csv(io.StringIO(table)).to_string(index=False, na_rep="") if table.strip() else "No experiment on this commit yet: dvc exp run -S ...")'
+	@dvc exp show --csv --only-changed --hide-workspace | python -m bench.experiments
 
-# The tables of the README: all voters over several splits; hours on a small machine, continued where it was stopped.
+# The tables of docs/results.md: all voters over several splits; hours on a small machine, continued where it was stopped.
 results: $(VENV)/installed
 	dvc repro export-backbone
 	python -m bench.protocols --protocols a
 	python -m bench.protocols --protocols b --seeds 3
+	python -m bench.protocols --protocols c --seeds 1
 	python -m bench.protocols --protocols a --networks efficientnet_lite0
 
 lint: $(VENV)/installed-dev

@@ -23,7 +23,7 @@ from inspection.data.images import decode_file, resize
 from inspection.data.splits import divide
 from inspection.labels import TEST, TRAIN
 from inspection.networks.onnx_models import OnnxModel
-from inspection.reports.tables.metrics import share_interval
+from inspection.reports.tables.intervals import share_interval
 from inspection.voters.features import extract_features
 from inspection.voters.guard import fit_guard
 

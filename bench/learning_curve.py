@@ -21,8 +21,8 @@ from bench.protocols import read_images, read_vectors
 from inspection.config import load_params
 from inspection.data.splits import divide
 from inspection.labels import DEFECTIVE, TEST, TRAIN
-from inspection.reports.pictures.insight_plots import plot_learning_curve
-from inspection.voters.shallow import make_classifier
+from inspection.reports.pictures.voter_plots import plot_learning_curve
+from inspection.voters.classifiers import make_classifier
 
 SIZES = (50, 100, 200, 400, 800, 1200, 1600)
 

@@ -29,9 +29,9 @@ from bench.protocols import read_images, read_vectors
 from inspection.calibration import calibrate_across_folds, fit_logistic
 from inspection.config import Params, load_params
 from inspection.data.splits import divide
-from inspection.decision.ensemble import BAD, GOOD, decide
 from inspection.decision.operating_point import OperatingPoint
 from inspection.decision.rule_fitting import fit_rules
+from inspection.decision.rules import BAD, GOOD, decide
 from inspection.labels import DEFECTIVE, TEST, TRAIN
 from inspection.voters.shallow import make_classifier
 

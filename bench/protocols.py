@@ -2,18 +2,21 @@
 
 Run after ``dvc repro export-backbone`` (``make results`` does both)::
 
-    python -m bench.protocols --seeds 5 --block 60
+    python -m bench.protocols --protocols a b --seeds 5 --block 60
+    python -m bench.protocols --protocols c --seeds 1
 
 Protocol (a): random, stratified by defect probability and kind of cell, 75/25, all images. Protocol (b): the same with
-blocks of consecutive file numbers kept together. Seeds are 0, 1, ... Every voter of params.yaml is trained as the
-pipeline trains it, rules are fitted on out-of-fold scores of the training part, and each test part is judged once.
-Scores are kept in .cache/protocols, by which `bench.insights` and a further call continue; delete that folder after a
-change of the code that trains. Other voters than those of params.yaml: ``--backbones``, ``--classifiers``,
-``--networks`` (also ``none``).
+blocks of consecutive file numbers kept together. Protocol (c): images of certain label only (defect probability 0 or
+1), five-fold, stratified by label and kind of cell: each fifth is tested once, by an ensemble trained on the others.
+Seeds are 0, 1, ... Every voter of params.yaml is trained as the pipeline trains it, rules are fitted on out-of-fold
+scores of the training part, and each test part is judged once. Scores are kept in .cache/protocols, by which a further
+call continues; delete that folder after a change of the code that trains. Other voters than those of params.yaml:
+``--backbones``, ``--classifiers``, ``--networks`` (also ``none``).
 """
 
 import argparse
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import joblib
@@ -21,6 +24,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit
 from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import StratifiedKFold
 from tqdm import tqdm
 
 from inspection.audit.indexing import index_images
@@ -29,24 +33,28 @@ from inspection.data.images import Decoding, resize
 from inspection.data.manifest import iterate_pixels, label_of, weigh_images
 from inspection.data.sources import group_by_name, list_images
 from inspection.data.splits import divide
-from inspection.decision.ensemble import GOOD, majority
 from inspection.decision.rule_fitting import fit_rules
+from inspection.decision.rules import GOOD, majority
 from inspection.labels import DEFECTIVE, TEST, TRAIN
 from inspection.networks.fine_tuning import make_recipe
 from inspection.networks.training import LabelledImages, Recipe, log_odds, train_across_parts
-from inspection.reports.tables.evaluation import ENSEMBLE
 from inspection.reports.tables.metrics import expected_calibration_error
+from inspection.reports.tables.predictions import ENSEMBLE
 from inspection.voters.features import extract_features
 from inspection.voters.shallow import train_shallow
 
 MEMORY = joblib.Memory(".cache/protocols", verbose=0)
+CERTAIN = (0, 1)
+"""Defect probabilities that leave no doubt about the label."""
+N_OUTER_FOLDS = 5
+"""Of protocol (c)."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--block", type=int, default=60, help="file numbers kept together in protocol (b)")
-    parser.add_argument("--protocols", nargs="+", choices=["a", "b"], default=["a", "b"])
+    parser.add_argument("--protocols", nargs="+", choices=["a", "b", "c"], default=["a", "b"])
     for name in ("backbones", "classifiers", "networks"):
         parser.add_argument(f"--{name}", nargs="+", help=f"instead of the {name} of params.yaml")
     arguments = parser.parse_args()
@@ -54,17 +62,16 @@ def main() -> None:
     images = read_images(params)
     vectors = read_vectors(images, params)
     blocks = group_by_name(images, params.data.source, r"(\d+)\D*$", arguments.block)["group"]
-    groups = {"a": images["path"], "b": blocks}
     lines = []
     with tempfile.TemporaryDirectory() as scratch:
         prepared = {name: prepare(name, images, params, Path(scratch)) for name in params.networks}
         for protocol in arguments.protocols:
             for seed in range(arguments.seeds):
-                rows = divide(images.assign(group=groups[protocol], split=""), params.data, seed).images
-                of_voters = train_voters(rows, vectors, prepared, params, seed)
-                found = score(rows, of_voters, params)
-                print(f"{protocol} {seed}: {found['accuracy'].round(4).to_dict()}", flush=True)
-                lines.append(found.assign(protocol=protocol))
+                for rows in draw_divisions(protocol, images, blocks, params, seed):
+                    of_voters = train_voters(rows, vectors, prepared, params, seed)
+                    found = score(rows, of_voters, params)
+                    print(f"{protocol} {seed}: {found['accuracy'].round(4).to_dict()}", flush=True)
+                    lines.append(found.assign(protocol=protocol))
     print_table(pd.concat(lines))
 
 
@@ -73,6 +80,41 @@ def choose_voters(params: Params, arguments: argparse.Namespace) -> Params:
     named = {name: getattr(arguments, name) for name in ("backbones", "classifiers", "networks")}
     changes = {name: [] if values == ["none"] else values for name, values in named.items() if values}
     return params.model_copy(update=changes)
+
+
+def draw_divisions(
+    protocol: str, images: pd.DataFrame, blocks: pd.Series, params: Params, seed: int
+) -> list[pd.DataFrame]:
+    """Divide the images as a protocol demands.
+
+    Parameters
+    ----------
+    protocol : {"a", "b", "c"}
+    images : DataFrame
+        From `read_images`.
+    blocks : Series of str, shape (n_images,)
+        The group of each image under protocol (b).
+    params : Params
+    seed : int
+
+    Returns
+    -------
+    list of DataFrame
+        One per test part, with ``split`` and the folds inside the training part: a single one, or under protocol (c)
+        one per outer fold. The test parts of protocol (c) share no image, and together hold every certain one.
+    """
+    if protocol != "c":
+        groups = {"a": images["path"], "b": blocks}[protocol]
+        return [divide(images.assign(group=groups, split=""), params.data, seed).images]
+    certain = images[images["defect_probability"].isin(CERTAIN)]
+    strata = certain["label"].astype(str) + certain["stratum"]
+    folder = StratifiedKFold(N_OUTER_FOLDS, shuffle=True, random_state=seed)
+    divisions = []
+    for _, members in folder.split(certain, strata):
+        split = np.where(np.isin(np.arange(len(certain)), members), TEST, TRAIN)
+        supplied = certain.assign(group=certain["path"], split=split)
+        divisions.append(divide(supplied, params.data, seed).images)
+    return divisions
 
 
 def show_progress(items, total: int, what: str = "features"):
@@ -132,7 +174,7 @@ def train_voters(
     for backbone, of_backbone in vectors.items():
         for name in params.classifiers:
             print(f"seed {seed}: {backbone}_{name}", flush=True)
-            grid = getattr(params.search, name)
+            grid = params.search[name]
             scores[f"{backbone}_{name}"] = shallow_scores(
                 name, grid, of_backbone[order], known, labels, weights, folds, seed
             )
@@ -173,7 +215,7 @@ def score(rows: pd.DataFrame, of_voters: dict[str, np.ndarray], params: Params) 
     proba = np.column_stack(list(of_voters.values()))
     rules = fit_rules(proba[train], rows[train], params.ensemble, params.decision).rules
     together = rules.combination.defect_proba(proba)
-    majority_fails = majority(proba, "hard", rules.threshold, rules.vote_weights) != GOOD
+    majority_fails = majority(proba, replace(rules, voting="hard")) != GOOD
     verdicts = {
         ENSEMBLE: (together, together >= rules.threshold),
         f"{ENSEMBLE}, majority": (together, majority_fails),
@@ -181,7 +223,7 @@ def score(rows: pd.DataFrame, of_voters: dict[str, np.ndarray], params: Params) 
     }
     parts = {
         "all": test,
-        "certain": test & rows["defect_probability"].isin([0, 1]).to_numpy(),
+        "certain": test & rows["defect_probability"].isin(CERTAIN).to_numpy(),
         **{name: test & (rows["stratum"] == name).to_numpy() for name in sorted(set(rows["stratum"])) if name},
     }
     is_defect, lines = rows["label"].to_numpy() == DEFECTIVE, {}
@@ -196,12 +238,12 @@ def score(rows: pd.DataFrame, of_voters: dict[str, np.ndarray], params: Params) 
 
 
 def print_table(lines: pd.DataFrame) -> None:
-    """Print mean and standard deviation over the seeds as Markdown, the ensemble first."""
+    """Print mean and standard deviation over the test parts as Markdown, the ensemble first."""
     columns = [column for column in lines if column != "protocol"]
     for protocol, of_protocol in lines.groupby("protocol"):
         by_model = of_protocol[columns].groupby(level=0, sort=False)
         mean, spread = by_model.mean(), by_model.std()
-        print(f"\nprotocol ({protocol}), {len(of_protocol) // len(mean)} seeds\n")
+        print(f"\nprotocol ({protocol}), {len(of_protocol) // len(mean)} test parts\n")
         print("| model |", " | ".join(columns), "|")
         print("|---" * (len(columns) + 1) + "|")
         for model in mean.index:

@@ -50,7 +50,7 @@ def main() -> None:
             division = divide(
                 images.assign(group=groups, split=split), params.data.model_copy(update={"leaks": "keep"}), seed
             )
-            scores = score(division.images, vectors, memory_vectors, params.search.svm, seed)
+            scores = score(division.images, vectors, memory_vectors, params.search["svm"], seed)
             rows.append({"split": name, "groups": len(set(groups)), **scores})
     table = pd.DataFrame(rows).groupby(["split", "groups"], sort=False)
     spread = table.std().fillna(0)

@@ -1,4 +1,4 @@
-"""Take the README's pictures of the viewer with a real browser: `python docs/take_screenshots.py`.
+"""Take the documents' pictures of the viewer with a real browser: `python docs/take_screenshots.py`.
 
 Needs the models of the project, its sample photographs, playwright and Debian's chromium.
 """

@@ -8,7 +8,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from inspection.data.images import EXTENSIONS, read_file
-from inspection.decision.inspector import Inspector, Verdict
+from inspection.decision.inspector import Inspector
+from inspection.decision.verdict import Verdict
 from inspection.errors import DataError, ImageError, InspectionError, ModelsError
 from inspection.files import read_json, write_bytes
 from inspection.labels import CLASS_NAMES
@@ -59,6 +60,8 @@ def predict(paths: list[Path], models: Path, json_target: str | None) -> int:
     A file that is not an inspectable image is reported as not inspected, never as good.
     """
     inspector = Inspector(models)
+    if inspector.version_notice:
+        print(f"warning: {inspector.version_notice}", file=sys.stderr)
     records = []
     for path in tqdm(_image_files(paths), unit="image", disable=not sys.stderr.isatty()):
         try:

@@ -1,10 +1,19 @@
 """Scores of any scale into probabilities, by a sigmoid fitted on scores of images not trained on (Platt 1999)."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from scipy.optimize import minimize
 from scipy.special import expit
 
+from inspection.errors import DataError
 from inspection.labels import DEFECTIVE
+
+_LARGEST_SLOPE = 1e-4
+"""Of the loss where it is taken to be least, per standard deviation of the scores: what it costs shows in no metric."""
+
+_LEAST_SPREAD = 1e-12
+"""Of scores, in multiples of the largest: less is the rounding of scores that are all the same."""
 
 
 def fit_logistic(
@@ -13,39 +22,86 @@ def fit_logistic(
     """Fit a logistic regression without negative coefficients.
 
     The targets are Platt's: not 0 and 1 but what as many images of each class and one of either more would say, so
-    that scores which separate the classes perfectly still give finite probabilities.
+    that scores which separate the classes perfectly still give finite probabilities. The result does not depend on the
+    number of threads.
 
     Parameters
     ----------
     scores : ndarray of float, shape (n_images, n_scores)
         Larger means more likely defective.
     labels : ndarray of int, shape (n_images,)
-    weights : ndarray of float, shape (n_images,)
-    shrinkage : float
+    weights : ndarray of float, shape (n_images,), > 0
+    shrinkage : float, >= 0
         Times the squared distance of the coefficients from their mean is added to the mean cross-entropy.
 
     Returns
     -------
-    coefficients : ndarray of float, shape (n_scores,)
+    coefficients : ndarray of float, shape (n_scores,), >= 0
     intercept : float
+
+    Raises
+    ------
+    DataError
+        If a score is not finite, or the fit does not converge.
     """
-    is_defect, shares = labels == DEFECTIVE, weights / weights.sum()
+    if not np.isfinite(scores).all():
+        raise DataError(
+            f"{np.sum(~np.isfinite(scores))} scores of training images are NaN or infinite, so no probabilities can be "
+            "made of them: their model has not learned; lower its learning rate, or leave it out."
+        )
+    centre, scale = scores.mean(axis=0), scores.std()
+    if scale <= _LEAST_SPREAD * np.abs(scores).max():
+        scale = 1.0
+    loss = _Loss((scores - centre) / scale, _platt_targets(labels), weights / weights.sum(), shrinkage)
+    coefficients, intercept = _minimise(loss)
+    coefficients /= scale
+    return coefficients, float(intercept - np.sum(coefficients * centre))
+
+
+def _platt_targets(labels: np.ndarray) -> np.ndarray:
+    is_defect = labels == DEFECTIVE
     n_defects, n_good = np.sum(is_defect), np.sum(~is_defect)
-    targets = np.where(is_defect, (n_defects + 1) / (n_defects + 2), 1 / (n_good + 2))
-    scale = np.maximum(scores.std(), 1e-9)
+    return np.where(is_defect, (n_defects + 1) / (n_defects + 2), 1 / (n_good + 2))
 
-    def loss(values: np.ndarray) -> tuple[float, np.ndarray]:
-        coefficients, log_odds = values[:-1], scores / scale @ values[:-1] + values[-1]
-        apart = coefficients - coefficients.mean()
-        error = shares * (expit(log_odds) - targets)
-        value = shares @ (np.logaddexp(0, log_odds) - targets * log_odds) + shrinkage * apart @ apart
-        return value, np.append(error @ scores / scale + 2 * shrinkage * apart, error.sum())
 
-    n_scores = scores.shape[1]
-    start = np.append(np.full(n_scores, 1 / n_scores), 0.0)
-    bounds = [(0, None)] * n_scores + [(None, None)]
-    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"ftol": 1e-12, "gtol": 1e-8})
-    return found.x[:-1] / scale, float(found.x[-1])
+@dataclass(frozen=True)
+class _Loss:
+    """Mean cross-entropy of a logistic regression with shrinkage, and its gradient: convex in its coefficients.
+
+    Sums are written without ``@``, whose last digits depend on the number of BLAS threads.
+    """
+
+    scores: np.ndarray
+    targets: np.ndarray
+    shares: np.ndarray
+    shrinkage: float
+
+    def __call__(self, values: np.ndarray) -> tuple[float, np.ndarray]:
+        """Return the loss and its gradient at the coefficients and, last, the intercept."""
+        coefficients, intercept = values[:-1], values[-1]
+        log_odds = np.sum(self.scores * coefficients, axis=1) + intercept
+        entropy = np.logaddexp(0, log_odds) - self.targets * log_odds
+        errors = self.shares * (expit(log_odds) - self.targets)
+        from_mean = coefficients - coefficients.mean()
+        value = np.sum(self.shares * entropy) + self.shrinkage * np.sum(from_mean**2)
+        slopes = np.sum(errors[:, None] * self.scores, axis=0) + 2 * self.shrinkage * from_mean
+        return float(value), np.append(slopes, np.sum(errors))
+
+
+def _minimise(loss: _Loss) -> tuple[np.ndarray, float]:
+    """Return the coefficients, none negative, and the intercept of the least loss."""
+    n_scores = loss.scores.shape[1]
+    bounds = [(0.0, None)] * n_scores + [(None, None)]
+    result = minimize(
+        loss, np.zeros(n_scores + 1), jac=True, method="L-BFGS-B", bounds=bounds,
+        options={"ftol": 1e-14, "gtol": 1e-9, "maxiter": 10_000, "maxfun": 100_000},
+    )  # fmt: skip
+    # Near the least loss rounding can end the line search, which the optimiser calls a failure; the slope tells.
+    slopes = loss(result.x)[1]
+    is_held = np.append(result.x[:-1] <= 0, False) & (slopes > 0)
+    if not result.success and np.abs(slopes[~is_held]).max(initial=0) > _LARGEST_SLOPE:
+        raise DataError(f"the calibration of {len(loss.targets)} scores does not converge ({result.message}).")
+    return result.x[:-1].copy(), float(result.x[-1])
 
 
 def calibrate_across_folds(

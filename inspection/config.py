@@ -3,7 +3,7 @@
 import difflib
 import re
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, Self, get_args
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -14,22 +14,22 @@ from inspection.errors import ConfigError
 
 BASELINE_CNN = "baseline_cnn"
 """The network trained from scratch; any other name of ``networks`` is a pretrained one to be fine-tuned."""
-CLASSIFIERS = ("svm", "random_forest", "xgboost")
-"""Classifiers trained on the features of each backbone; a voter is named ``<backbone>_<classifier>``."""
 POOLINGS = ("avg", "max", "std")
 WEIGHTS_FOLDER = "weights"
 """The only folder own weights are read from: DVC watches it."""
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
 
 
 class DecodingParams(_Section):
     """What files with more than 8 bits a channel do not say themselves; see `inspection.data.images.Decoding`."""
 
     bit_depth: int = Field(ge=8, le=16)
+    """Bits of the camera, for grey stored in 16 bits: 12 when the values run from 0 to 4095."""
     float_range: list[float]
+    """``[black, white]`` of floating point TIFF, in its own unit; ``[]`` refuses such files."""
 
     @field_validator("float_range")
     @classmethod
@@ -40,21 +40,39 @@ class DecodingParams(_Section):
 
 
 class DataParams(_Section):
-    """Where the photographs are, what their names say, and how they are divided (see README, Params)."""
+    """Where the photographs are, what their names say, and how they are divided; docs/data.md has the layouts."""
 
     source: str = Field(min_length=1)
+    """Folder of photographs, in any of the layouts of docs/data.md."""
     layout: Literal["auto", "csv", "split_folders", "class_folders", "mvtec"]
+    """Layout of that folder; ``auto`` recognises it."""
     classes: dict[str, Literal["non_defective", "defective"]]
+    """What names of class folders and labels mean, beside the usual ones: ``{scratched: defective, fine:
+    non_defective}``."""
     group_pattern: str
+    """Regular expression on the path below the source: images with equal matches form a group, and no split or fold
+    divides a group. Empty is off."""
     group_block: int = Field(ge=0)
+    """When the match is a number, so many consecutive numbers form one group; 0 is off."""
     series: Literal["together", "apart"]
+    """Whether likely series, which is one part photographed again or parts that cannot be told apart, form a group
+    (``together``) or need not (``apart``)."""
     leaks: Literal["regroup", "drop", "keep"]
+    """What becomes of a supplied split with copies on both sides: ``regroup`` draws a new one, ``drop`` leaves the
+    training copies out, ``keep`` uses it and marks the metrics."""
     decoding: DecodingParams
+    """How photographs with more than 8 bits a channel are read."""
     defect_threshold: float = Field(gt=0, le=1)
+    """A part is defective when the defect probability its label states is ``>=`` this."""
     uncertain_weight: float = Field(gt=0, le=1)
+    """Sample weight in training of images whose stated defect probability lies strictly between 0 and 1; others weigh
+    1."""
     test_share: float = Field(gt=0, lt=1)
+    """Share of the images in the test part, when the source brings no split."""
     folds: int = Field(ge=2)
+    """Folds inside the training part, for cross-validation."""
     max_unreadable_share: float = Field(ge=0, lt=1)
+    """A larger share of files that cannot be read stops the run."""
 
     @field_validator("group_pattern")
     @classmethod
@@ -77,10 +95,16 @@ class FeatureParams(_Section):
     """What a backbone looks at, and which of its feature maps become the feature vector."""
 
     image_size: int = Field(ge=32, le=2048)
+    """Side of the square input of every backbone, in pixels."""
     flips: bool
+    """Average the features over the four flips of a photograph: better, and four times the work."""
     layers: dict[str, list[str]]
+    """Feature maps that are pooled, by name of the backbone; one that is not named uses its last feature map."""
     pooling: list[Literal["avg", "max", "std"]] = Field(min_length=1)
+    """What is taken of each channel of a feature map; several are concatenated."""
     weights: dict[str, str]
+    """Own weights instead of the published ones: a state dict in ``weights/`` by name of the backbone, for example
+    ``{resnet50: weights/resnet50.pth}``. They serve backbones and fine-tuned networks."""
 
     @field_validator("weights")
     @classmethod
@@ -96,35 +120,52 @@ class AugmentParams(_Section):
     """Random changes to training images that leave a good part good."""
 
     flips: bool
+    """Mirror at random; probabilities are then averaged over the four flips, in scoring and in serving."""
     rotations: bool
+    """Turn by random multiples of 90 degrees."""
     brightness: float = Field(ge=0, lt=1)
+    """Largest relative change of brightness, of BaselineCNN only; 0.2 multiplies it by 0.8 to 1.2."""
     contrast: float = Field(ge=0, lt=1)
+    """Largest relative change of contrast, of BaselineCNN only; 0.2 multiplies it by 0.8 to 1.2."""
 
 
 class ScheduleParams(_Section):
     """How a network is trained."""
 
     dropout: float = Field(ge=0, lt=1)
+    """Share of the pooled features that is dropped at random in training."""
     learning_rate: float = Field(gt=0, le=10)
+    """Highest learning rate of the schedule."""
     weight_decay: float = Field(ge=0, le=10)
+    """Decoupled weight decay of AdamW."""
     batch_size: int = Field(ge=2)
+    """Images per step."""
     epochs: int = Field(ge=1)
+    """Passes over the training images."""
 
 
 class FineTuningParams(ScheduleParams):
     """What a pretrained network sees, and which of its weights stay as they are."""
 
     image_size: int = Field(ge=32, le=2048)
+    """Side of the square input, in pixels."""
     frozen: dict[str, str]
+    """Layer up to which the weights stay, by name of the network; one that is not named learns from the map on that is
+    16 times smaller than the image."""
 
 
 class CnnParams(ScheduleParams):
     """BaselineCNN and its training; ``parts`` and ``augment`` are those of fine-tuned networks too."""
 
     image_size: int = Field(ge=16, le=1024)
+    """Side of the square input, in pixels; at least ``2**len(channels)``."""
     channels: list[int] = Field(min_length=1)
+    """Channels of the convolutional blocks, one number each; a block halves the image."""
     parts: int = Field(ge=2)
+    """Trainings of each network for its out-of-fold scores, each with one of so many parts left out; at most
+    ``data.folds``."""
     augment: AugmentParams
+    """Random changes to training images, of BaselineCNN and of fine-tuned networks."""
 
     @model_validator(mode="after")
     def _image_survives_pooling(self):
@@ -137,61 +178,91 @@ class CnnParams(ScheduleParams):
         return self
 
 
-class SearchParams(_Section):
-    """Values tried per hyper-parameter of each classifier: scikit-learn's and XGBoost's own parameter names."""
-
-    svm: dict[str, list]
-    random_forest: dict[str, list]
-    xgboost: dict[str, list]
-
-    @field_validator("*")
-    @classmethod
-    def _values_to_try(cls, grid):
-        for name, values in grid.items():
-            if not values:
-                raise ValueError(f"{name} has no value to try")
-        return grid
-
-
 class EnsembleParams(_Section):
     """How the votes become a verdict."""
 
-    voting: Literal["hard", "soft", "weighted"]
+    voting: str = Field(min_length=1)
+    """``hard``: the majority of the voters; ``weighted``: their majority, each with the log odds of its out-of-fold
+    accuracy; ``soft``: the ensemble's calibrated probability; or a rule of a plugin."""
     threshold: float = Field(gt=0, lt=1)
+    """A voter, or under soft voting the ensemble, says defective when its probability is ``>=`` this."""
 
 
 class CostParams(_Section):
     """What each outcome costs, in any one unit."""
 
     escape: float = Field(ge=0, allow_inf_nan=False)
+    """Of a defective part that passes."""
     overkill: float = Field(ge=0, allow_inf_nan=False)
+    """Of a good part that fails."""
     review: float = Field(ge=0, allow_inf_nan=False)
+    """Of a part that a person looks at."""
 
 
 class DecisionParams(_Section):
-    """What is promised of the verdicts, and which photographs a person must see (see README, Decisions)."""
+    """What is promised of the verdicts, and which photographs a person must see; docs/decisions.md explains both."""
 
     max_escape_rate: float = Field(ge=0, lt=1)
+    """The promise: at most this share of all defective parts passes; 0 promises nothing, and the vote decides."""
     max_overkill_rate: float = Field(ge=0, lt=1)
+    """With a promise: at most this share of the good parts fails unseen, a person looks at the rest; 0 leaves no review
+    band."""
     confidence: float = Field(gt=0, lt=1)
+    """Probability with which each promise holds, over the drawing of the training images."""
     cost: CostParams | None
+    """The cost of each outcome, for example ``{escape: 100, overkill: 5, review: 1}``: the review band is then the
+    cheapest that keeps the promise. ``null`` is off."""
     false_alarm_rate: float = Field(gt=0, lt=1)
+    """Share of photographs of the trained kind that may be called unlike it, and reviewed."""
+
+    @model_validator(mode="after")
+    def _each_setting_means_something(self) -> Self:
+        if self.max_overkill_rate and self.cost is not None:
+            raise ValueError(
+                f"max_overkill_rate = {self.max_overkill_rate:g} and cost both say where parts fail: "
+                "set max_overkill_rate to 0, or cost to null"
+            )
+        if self.max_overkill_rate and not self.max_escape_rate:
+            raise ValueError(
+                f"max_overkill_rate = {self.max_overkill_rate:g} says which parts fail, and nothing says which pass: "
+                "set max_escape_rate as well, or cost instead"
+            )
+        return self
 
 
 class Params(_Section):
     """The whole of params.yaml."""
 
     seed: int = Field(ge=0, lt=2**32)
+    """Of the split, the folds and every training."""
+    plugins: list[str]
+    """Python modules of your own in ``plugins/``, which add classifiers, backbones or voting rules."""
     data: DataParams
+    """Photographs, labels and how they are divided."""
     backbones: list[str] = Field(min_length=1)
-    classifiers: list[Literal["svm", "random_forest", "xgboost"]] = Field(min_length=1)
+    """Pretrained networks that see the photographs: ``efficientnet_lite0``, ``efficientnet_lite1``,
+    ``efficientnet_lite2`` and any torchvision classifier (``resnet50``, ``vgg16``, ``densenet121``, ...). The first one
+    feeds the guard."""
+    classifiers: list[str] = Field(min_length=1)
+    """Trained on the features of each backbone, one voter per backbone and classifier: ``svm``, ``random_forest``,
+    ``xgboost``, or one of a plugin."""
     features: FeatureParams
+    """What the backbones look at."""
     networks: list[str] = Field(min_length=1)
+    """Networks trained on the photographs, a voter each: ``baseline_cnn``, trained from scratch, or the name of any
+    backbone, to be fine-tuned."""
     cnn: CnnParams
+    """BaselineCNN."""
     fine_tuning: FineTuningParams
-    search: SearchParams
+    """Fine-tuned networks."""
+    search: dict[str, dict[str, list]]
+    """Values tried per hyper-parameter of each classifier, every combination: the parameter names of scikit-learn's
+    ``SVC`` (``svm``, RBF kernel) and ``RandomForestClassifier`` (``random_forest``), and of XGBoost's ``XGBClassifier``
+    (``xgboost``)."""
     ensemble: EnsembleParams
+    """The vote."""
     decision: DecisionParams
+    """The promise, the review band and the guard."""
 
     @model_validator(mode="after")
     def _parts_of_folds(self):
@@ -202,7 +273,25 @@ class Params(_Section):
             )
         return self
 
-    @field_validator("backbones", "classifiers", "networks")
+    @field_validator("search")
+    @classmethod
+    def _values_to_try(cls, search: dict[str, dict[str, list]]) -> dict[str, dict[str, list]]:
+        empty = [f"{name}.{key}" for name, grid in search.items() for key, values in grid.items() if not values]
+        if empty:
+            raise ValueError(f"{empty[0]} has no value to try")
+        return search
+
+    @model_validator(mode="after")
+    def _grid_of_each_classifier(self) -> "Params":
+        # Whether a classifier of such a name exists is known where classifiers are, and checked by check-params.
+        for name in self.classifiers:
+            if name not in self.search:
+                close = difflib.get_close_matches(name, self.search, n=1)
+                hint = f"; did you mean {close[0]!r}?" if close else f" (it has {', '.join(self.search)})"
+                raise ValueError(f"classifiers: search holds no values to try for {name!r}{hint}")
+        return self
+
+    @field_validator("plugins", "backbones", "classifiers", "networks")
     @classmethod
     def _each_once(cls, names):
         repeated = sorted({name for name in names if names.count(name) > 1})
@@ -253,11 +342,14 @@ def _explain(error: dict, path: str | Path) -> str:
         hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(_known_keys(error['loc'][:-1]))}."
         return f"{path}: unknown key {key!r}; {hint}"
     if error["type"] == "missing":
-        return f"{path}: key {key!r} is missing; add it (README, Params, lists the defaults)."
+        return f"{path}: key {key!r} is missing; add it (docs/params.md lists the defaults)."
     if error["loc"][-1:] == ("[key]",):
         section = ".".join(str(part) for part in error["loc"][:-2])
         return f"{path}: {section}: the name {error['input']!r} is no text; write it in quotes."
     message = error["msg"].removeprefix("Value error, ")
+    if key and isinstance(error["input"], dict) and error["type"] == "value_error":
+        # Keys of one section that contradict each other; the message names them.
+        return f"{path}: {key}: {message}."
     # Without a key, several contradict each other; the message names them.
     return f"{path}: {key} = {error['input']!r} is not usable: {message}." if key else f"{path}: {message}."
 

@@ -10,11 +10,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
 from inspection.errors import InspectionError
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 DIGITS = 4
 """Decimals kept in metrics files: more would show jitter, not knowledge."""
@@ -109,3 +112,15 @@ def read_json(path: str | Path, error: type[InspectionError] = InspectionError) 
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except (UnicodeDecodeError, json.JSONDecodeError) as problem:
         raise error(f"{path} is not valid JSON ({problem}); delete it and run `dvc repro`.") from problem
+
+
+def write_csv(path: str | Path, table: "DataFrame") -> None:
+    """Write a table as UTF-8 CSV without its index, in one step.
+
+    Parameters
+    ----------
+    path : str or Path
+    table : DataFrame
+    """
+    with replacing(path) as temporary:
+        table.to_csv(temporary, index=False, lineterminator="\n")

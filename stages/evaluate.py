@@ -1,59 +1,55 @@
-"""Judge the test images with the Inspector, as the viewer would, and write metrics, curves and pictures."""
+"""Judge the test images with the Inspector, as the viewer would, and write metrics and tables. Nothing is drawn."""
 
 import pandas as pd
 
 from inspection.data.manifest import count_leaking, iterate_pixels, read_manifest
-from inspection.decision.ensemble import Cause
 from inspection.decision.inspector import Inspector
-from inspection.files import replacing, write_json
-from inspection.labels import DEFECTIVE, REVIEW, TEST
-from inspection.reports.pictures.evaluation_plots import draw_evaluation
-from inspection.reports.pictures.galleries import plot_misclassified
-from inspection.reports.pictures.insight_plots import plot_mistakes_with_neighbours
+from inspection.decision.rules import Rules
+from inspection.files import write_csv, write_json
+from inspection.labels import TEST, TRAIN
 from inspection.reports.tables.evaluation import (
-    ENSEMBLE,
-    neighbour_tables,
-    outcomes,
+    neighbour_table,
     predictions_table,
-    score_models,
+    score_voters,
+    summarise_verdicts,
     tabulate,
 )
-from inspection.reports.tables.metrics import per_thousand
+from inspection.reports.tables.label_noise import label_suspects
+from inspection.reports.tables.out_of_fold import read_out_of_fold, summarise_out_of_fold
+from inspection.reports.tables.predictions import ENSEMBLE, mistakes_of
 from stages.running import progress, run_stage
+
+MAX_SUSPECTS = 100
 
 
 def evaluate() -> None:
     inspector = Inspector("models")
     manifest = read_manifest("data/manifest.csv")
+    summarise_training(manifest[manifest["split"] == TRAIN].reset_index(drop=True), inspector.rules)
     rows = manifest[manifest["split"] == TEST].reset_index(drop=True)
-    images = progress(iterate_pixels(rows, inspector.decoding), "inspecting", len(rows))
-    measured = inspector.measure(images)
+    measured = inspector.measure(progress(iterate_pixels(rows, inspector.decoding), "inspecting", len(rows)))
     verdicts = inspector.judge(measured, rows["path"].tolist(), rows["sha256"].tolist())
-    proba, labels = pd.DataFrame(measured.proba, columns=inspector.voters), rows["label"].to_numpy()
-    scores = score_models(labels, proba, verdicts, inspector.rules.threshold)
-    predictions = predictions_table(rows, proba, verdicts)
-    write_metrics(scores, per_thousand(labels == DEFECTIVE, *outcomes(verdicts)), predictions, count_leaking(manifest))
-    tables = tabulate(labels, predictions, scores) | draw_evaluation("metrics", rows, predictions, inspector.rules)
-    for name, table in tables.items():
-        with replacing(f"metrics/curves/{name}.csv") as temporary:
-            table.to_csv(temporary, index=False, lineterminator="\n")
-    verdicts_given = predictions["verdict"]
-    # A review is no mistake: a person looks.
-    is_wrong = ((verdicts_given != predictions["actual"]) & (verdicts_given != REVIEW)).to_numpy()
-    mistakes = predictions.assign(label=labels)[is_wrong]
-    neighbours = neighbour_tables(inspector.guard, measured.features[is_wrong], manifest.set_index("path")["label"])
-    plot_misclassified("metrics/misclassified.png", mistakes, inspector.decoding)
-    plot_mistakes_with_neighbours("metrics/mistakes.png", mistakes, neighbours, inspector.decoding)
-
-
-def write_metrics(scores: dict, of_thousand: dict, predictions: pd.DataFrame, n_leaking: int) -> None:
+    predictions = predictions_table(rows, pd.DataFrame(measured.proba, columns=inspector.voters), verdicts)
+    groups, n_leaking = rows["group"].to_numpy(), count_leaking(manifest)
     if n_leaking:
-        print(f"NOTICE: {n_leaking} of {len(predictions)} test images have copies in training: no score is honest.")
-    unlike_rate = round(float((predictions["cause"] == Cause.UNLIKE).mean()), 4)
-    ensemble = scores[ENSEMBLE] | {"unlike_rate": unlike_rate, "per_1000": of_thousand}
-    write_json("metrics/ensemble.json", ensemble | {"n_leaking_test_images": n_leaking})
-    for voter in scores.keys() - {ENSEMBLE}:
-        write_json(f"metrics/voters/{voter}.json", scores[voter])
+        print(f"NOTICE: {n_leaking} of {len(rows)} test images have copies in training: no score is honest.")
+    ensemble = summarise_verdicts(predictions, groups) | {"n_leaking_test_images": n_leaking}
+    voters = score_voters(predictions, inspector.rules.threshold, groups)
+    write_json("metrics/ensemble.json", ensemble)
+    for voter, scores in voters.items():
+        write_json(f"metrics/voters/{voter}.json", scores)
+    for name, table in tabulate(predictions, rows, {ENSEMBLE: ensemble} | voters).items():
+        write_csv(f"metrics/curves/{name}.csv", table)
+    mistakes = mistakes_of(predictions)
+    labels = manifest.set_index("path")["label"]
+    neighbours = neighbour_table(inspector.guard, mistakes, measured.features[mistakes.index], labels)
+    write_csv("metrics/neighbours.csv", neighbours)
+
+
+def summarise_training(rows: pd.DataFrame, rules: Rules) -> None:
+    verdicts = read_out_of_fold("models/out_of_fold.csv", rows)
+    write_json("metrics/out_of_fold.json", summarise_out_of_fold(verdicts, rows, rules))
+    write_csv("metrics/label_suspects.csv", label_suspects(rows, verdicts["defect_proba"].to_numpy(), MAX_SUSPECTS))
 
 
 if __name__ == "__main__":

@@ -5,17 +5,12 @@ import numpy as np
 from inspection.config import load_params
 from inspection.data.images import Decoding
 from inspection.data.manifest import read_training_rows
-from inspection.decision.ensemble import ENSEMBLE_FILE, describe_ensemble
-from inspection.decision.rule_fitting import fit_rules
-from inspection.files import replacing, sha256_file, write_json
-from inspection.reports.pictures.insight_plots import plot_suspects
-from inspection.reports.tables.label_noise import label_suspects
-from inspection.reports.tables.out_of_fold import summarise_out_of_fold
+from inspection.decision.ensemble import describe_ensemble, write_ensemble
+from inspection.decision.rule_fitting import fit_rules, out_of_fold_table
+from inspection.files import sha256_file, write_csv
 from inspection.voters.cards import read_cards, read_out_of_fold
 from inspection.voters.stored import fingerprint
 from stages.running import run_stage
-
-MAX_SUSPECTS = 100
 
 
 def fit_ensemble() -> None:
@@ -29,19 +24,16 @@ def fit_ensemble() -> None:
         print(f"NOTICE: {fitted.notice}")
     if len(cards) % 2 == 0:
         print(f"note: {len(cards)} voters can tie, and a tie is sent to review; an odd number cannot.")
-    write_json("metrics/out_of_fold.json", summarise_out_of_fold(fitted, proba, rows, [card["name"] for card in cards]))
     decoding = Decoding.of(params.data.decoding)
-    suspects = label_suspects(rows, fitted.out_of_fold, MAX_SUSPECTS)
-    with replacing("metrics/label_suspects.csv") as temporary:
-        suspects.to_csv(temporary, index=False, lineterminator="\n")
-    plot_suspects("metrics/label_suspects.png", suspects, decoding)
+    table = out_of_fold_table(fitted, proba, rows, [card["name"] for card in cards])
+    write_csv("models/out_of_fold.csv", table.round(6))
     trained_on = {
         "source": params.data.source,
         "n_images": len(rows),
         "manifest_sha256": sha256_file("data/manifest.csv"),
     }
     guard = {"file": fingerprint("models", "guard.npz"), "network": f"backbones/{params.backbones[0]}.onnx"}
-    write_json(f"models/{ENSEMBLE_FILE}", describe_ensemble(cards, fitted.rules, trained_on, decoding, guard))
+    write_ensemble("models", describe_ensemble(cards, fitted.rules, trained_on, decoding, guard))
 
 
 if __name__ == "__main__":

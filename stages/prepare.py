@@ -5,17 +5,22 @@ from inspection.audit.findings import audit_images
 from inspection.audit.indexing import check_unreadable, index_images
 from inspection.audit.report import as_report, summary
 from inspection.config import load_params
+from inspection.data.groups import join_groups
 from inspection.data.images import Decoding
-from inspection.data.manifest import TRAIN, as_manifest, label_of, weigh_images, write_manifest
+from inspection.data.ledger import UNDRAWN, LedgerKey, read_ledger, write_ledger
+from inspection.data.manifest import as_manifest, label_of, weigh_images, write_manifest
 from inspection.data.sources import group_by_name, list_labelled
-from inspection.data.splits import divide, join_groups
-from inspection.files import write_json
-from inspection.reports.pictures.data_plots import plot_copies, plot_data, plot_sample_grid
+from inspection.data.splits import divide
+from inspection.files import write_csv, write_json
 from stages.running import progress_of, run_stage
+
+LEDGER = "data/split.json"
+"""In git, read and added to: which photographs were ever test images."""
 
 
 def prepare() -> None:
     params = load_params()
+    ledger = read_ledger(LEDGER)
     source, decoding = params.data.source, Decoding.of(params.data.decoding)
     listing = list_labelled(source, params.data.layout, params.data.classes)
     records = group_by_name(listing.records, source, params.data.group_pattern, params.data.group_block)
@@ -30,15 +35,16 @@ def prepare() -> None:
         group=join_groups(audit.images, params.data.series),
         weight=weigh_images(audit.images, params.data),
     )
-    division = divide(images, params.data, params.seed)
-    if division.notice:
-        print(f"NOTICE: {division.notice}; the split is {division.origin} (data.leaks = {params.data.leaks}).")
+    key = LedgerKey.of(params)
+    division = divide(images, params.data, params.seed, ledger.get(key, UNDRAWN))
+    for notice in division.notices:
+        print(f"NOTICE: {notice}")
     manifest = as_manifest(division.images)
     write_json("data/audit.json", report)
     write_json("metrics/data.json", describe_data(audit, division, params.data, params.seed))
-    plot_sample_grid("metrics/sample_grid.png", manifest[manifest["split"] == TRAIN], params.seed, decoding)
-    plot_data("metrics/data.png", manifest, audit.images)
-    plot_copies("metrics/copies.png", audit, decoding)
+    # What the pictures of the report show, of images that were left out as well.
+    write_csv("data/photographs.csv", audit.images.drop(columns="picture"))
+    write_ledger(LEDGER, ledger | {key: division.entry})
     write_manifest("data/manifest.csv", manifest)
 
 

@@ -4,6 +4,7 @@ import argparse
 
 from inspection.config import load_params
 from inspection.data.manifest import read_training_rows
+from inspection.plugins import load_plugins
 from inspection.voters.cards import TrainedFiles, write_card
 from inspection.voters.features import read_features
 from inspection.voters.shallow import train_shallow
@@ -17,11 +18,12 @@ def train() -> None:
     parser.add_argument("--classifier", required=True)
     arguments = parser.parse_args()
     params = load_params()
+    load_plugins(params.plugins)
     rows = read_training_rows("data/manifest.csv")
     features = read_features(f"features/{arguments.backbone}.npz", rows)
     trained = train_shallow(
         arguments.classifier,
-        getattr(params.search, arguments.classifier),
+        params.search[arguments.classifier],
         features.vectors,
         rows["label"].to_numpy(),
         rows["weight"].to_numpy(),

@@ -2,10 +2,13 @@
 
 import numpy as np
 import pytest
+from scipy.optimize import OptimizeResult, minimize
 from scipy.special import expit, logit
 from sklearn.linear_model import LogisticRegression
 
+from inspection import calibration
 from inspection.calibration import calibrate_across_folds, fit_logistic
+from inspection.errors import DataError
 
 N_FOLDS = 4
 
@@ -75,12 +78,51 @@ def test_scores_that_point_the_wrong_way_say_nothing():
     assert expit(intercept) == pytest.approx(0.5, abs=1e-3)
 
 
-@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
 def test_equal_scores_give_the_share_of_defects():
     labels = np.arange(100) % 4 == 0
     slope, intercept = fit_logistic(np.full((100, 1), 3.0), labels.astype(int), np.ones(100))
     # Targets of Platt: 25 times 26/27 and 75 times 1/77, of 100.
     assert expit(3 * slope[0] + intercept) == pytest.approx((25 * 26 / 27 + 75 / 77) / 100, abs=1e-5)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, -1 / 3, 1e9])
+def test_rounding_of_equal_scores_is_no_information(value):
+    labels = np.arange(100) % 4 == 0
+    slope, intercept = fit_logistic(np.full((100, 1), value), labels.astype(int), np.ones(100))
+    assert slope.tolist() == [0.0]
+    assert expit(intercept) == pytest.approx((25 * 26 / 27 + 75 / 77) / 100, abs=1e-5)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_scores_that_are_no_numbers(bad):
+    scores, labels, _ = scored_images(40)
+    scores[[3, 7]] = bad
+    with pytest.raises(DataError, match="^2 scores of training images are NaN or infinite.*lower its learning rate"):
+        fit_logistic(scores.reshape(-1, 1), labels, np.ones(40))
+
+
+def ending(success, move):
+    """An optimiser that says whether it succeeded, and stops so far from where it should."""
+
+    def run(loss, start, **options):
+        result = minimize(loss, start, **options)
+        return OptimizeResult(x=result.x + move, success=success, message="ABNORMAL")
+
+    return run
+
+
+def test_an_optimiser_that_fails_is_not_believed(monkeypatch):
+    scores, labels, _ = scored_images(60)
+    monkeypatch.setattr(calibration, "minimize", ending(False, 0.1))
+    with pytest.raises(DataError, match=r"the calibration of 60 scores does not converge \(ABNORMAL\)"):
+        fit_logistic(scores.reshape(-1, 1), labels, np.ones(60))
+
+
+def test_an_optimiser_that_only_says_it_fails_is(monkeypatch):
+    scores, labels, _ = scored_images(60)
+    expected = fit_logistic(scores.reshape(-1, 1), labels, np.ones(60))
+    monkeypatch.setattr(calibration, "minimize", ending(False, 0.0))
+    assert fit_logistic(scores.reshape(-1, 1), labels, np.ones(60)) == expected
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e4])

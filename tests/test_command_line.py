@@ -68,6 +68,17 @@ def test_missing_models_say_what_to_run(parts, tmp_path, capsys):
     assert "run `dvc repro`" in capsys.readouterr().err
 
 
+def test_other_library_versions_are_told_beside_the_verdicts(parts, own_models, capsys):
+    description = json.loads((own_models / "ensemble.json").read_text(encoding="utf-8"))
+    description["versions"]["onnxruntime"] = "1.0.0"
+    (own_models / "ensemble.json").write_text(json.dumps(description), encoding="utf-8")
+    main(["predict", str(parts), "--models", str(own_models), "--json", "-"])
+    printed = capsys.readouterr()
+    assert printed.err.startswith("warning: Other library versions")
+    assert "(1.0.0 when the models were made)" in printed.err
+    assert json.loads(printed.out), "the verdicts are JSON all the same"
+
+
 def test_results_table_lists_ensemble_and_voters(tiny_project, capsys):
     assert main(["results", "--metrics", str(tiny_project / "metrics")]) == 0
     output = capsys.readouterr().out

@@ -53,7 +53,6 @@ def test_the_projects_own_params_load():
         ("ensembel", {}, r"unknown key 'ensembel'; did you mean 'ensemble'\?"),
         ("data.fold", 5, r"unknown key 'data\.fold'; did you mean 'folds'\?"),
         ("cnn.augment.flip", True, r"unknown key 'cnn\.augment\.flip'; did you mean 'flips'\?"),
-        ("search.svn", {}, r"unknown key 'search\.svn'; did you mean 'svm'\?"),
         ("data.leak", "keep", r"unknown key 'data\.leak'; did you mean 'leaks'\?"),
         ("data.decoding.depth", 12, r"unknown key 'data\.decoding\.depth'; did you mean 'bit_depth'\?"),
         ("data.decoding.zzz", 12, r"unknown key 'data\.decoding\.zzz'; known: bit_depth, float_range\."),
@@ -85,7 +84,7 @@ def test_unknown_key_suggests_a_known_one(tmp_path, key, value, message):
         "data.series", "data.leaks", "data.decoding", "data.decoding.bit_depth", "data.decoding.float_range",
         "networks", "cnn.augment.flips", "cnn.parts", "fine_tuning", "fine_tuning.image_size", "fine_tuning.frozen",
         "fine_tuning.dropout", "fine_tuning.learning_rate", "fine_tuning.weight_decay", "fine_tuning.batch_size",
-        "fine_tuning.epochs", "search.xgboost", "features.flips", "decision", "decision.max_escape_rate",
+        "fine_tuning.epochs", "plugins", "search", "features.flips", "decision", "decision.max_escape_rate",
         "decision.max_overkill_rate", "decision.confidence", "decision.cost", "decision.false_alarm_rate",
     ],
 )  # fmt: skip
@@ -134,11 +133,18 @@ def test_missing_key(tmp_path, key):
         ("fine_tuning.frozen", {"vgg16": ["features.3"]}, r"fine_tuning\.frozen\.vgg16 = .* is not usable: .*string"),
         ("fine_tuning.frozen", {1: "layer3"}, r"fine_tuning\.frozen: the name 1 is no text; write it in quotes\.$"),
         ("fine_tuning.epochs", "10", r"fine_tuning\.epochs = '10' is not usable: .*integer"),
-        ("classifiers", ["svm", "knn"], r"classifiers\.1 = 'knn' is not usable: .*'random_forest'"),
+        ("classifiers", "svm", r"classifiers = 'svm' is not usable: .*list"),
+        ("classifiers", ["svm", 5], r"classifiers\.1 = 5 is not usable: .*string"),
+        ("plugins", None, r"plugins = None is not usable: .*list"),
+        ("plugins", [1], r"plugins\.0 = 1 is not usable: .*string"),
+        ("search", None, r"search = None is not usable: .*dictionary"),
+        ("search.svm", [1], r"search\.svm = \[1\] is not usable: .*dictionary"),
+        ("search.svm", {"C": 1}, r"search\.svm\.C = 1 is not usable: .*list"),
+        ("search.svm", {1: [1]}, r"search\.svm: the name 1 is no text; write it in quotes\.$"),
         ("features.pooling", ["median"], r"features\.pooling\.0 = 'median' is not usable: .*'avg'"),
         ("features.weights", None, r"features\.weights = None is not usable: .*dictionary"),
         ("features.layers", {"vgg16": "features"}, r"features\.layers\.vgg16 = 'features' is not usable: .*list"),
-        ("ensemble.voting", "majority", r"ensemble\.voting = 'majority' is not usable: .*'hard', 'soft' or 'weighted'"),
+        ("ensemble.voting", ["hard"], r"ensemble\.voting = \['hard'\] is not usable: .*valid string"),
         ("ensemble", [], r"ensemble = \[\] is not usable"),
         ("features.flips", 1, r"features\.flips = 1 is not usable: .*boolean"),
         ("features.flips", "no", r"features\.flips = 'no' is not usable: .*boolean"),
@@ -214,7 +220,6 @@ def test_wrong_type(tmp_path, key, value, message):
         ("decision.max_escape_rate", 1, 0.999),
         ("decision.max_escape_rate", float("nan"), 0.01),
         ("decision.max_overkill_rate", -0.001, 0),
-        ("decision.max_overkill_rate", 1, 0.999),
         ("decision.confidence", 0, 0.001),
         ("decision.confidence", 1, 0.999),
         ("decision.confidence", 95, 0.95),
@@ -234,7 +239,11 @@ def test_range_ends_where_it_says(tmp_path, key, wrong, right):
         ("backbones", ["vgg16", "resnet50", "vgg16"], "vgg16 is listed twice"),
         ("classifiers", ["svm", "svm"], "svm is listed twice"),
         ("networks", ["baseline_cnn", "resnet50", "baseline_cnn"], "networks = .*: baseline_cnn is listed twice"),
-        ("search.svm", {"C": [1], "gamma": []}, "gamma has no value to try"),
+        ("plugins", ["mine", "mine"], "mine is listed twice"),
+        ("search.svm", {"C": [1], "gamma": []}, r"svm\.gamma has no value to try"),
+        ("classifiers", ["svn"], r"classifiers: search holds no values to try for 'svn'; did you mean 'svm'\?"),
+        ("classifiers", ["svm", "knn"], r"for 'knn' \(it has svm, random_forest, xgboost\)"),
+        ("search", {"svm": {"C": [1]}}, r"classifiers: search holds no values to try for 'random_forest'"),
         # Six blocks halve the image six times: 2**6 = 64 > 63.
         ("cnn", {"image_size": 63, "channels": [1] * 6}, "image_size at least 64"),
         ("cnn", {"channels": [16, 0]}, "channels must be positive"),
@@ -262,7 +271,7 @@ def test_incomplete_costs(tmp_path, missing):
     cost = {name: value for name, value in costs().items() if name != missing}
     with pytest.raises(ConfigError) as caught:
         load_params(write_changed(tmp_path, "decision.cost", cost))
-    message = f"params.yaml: key 'decision.cost.{missing}' is missing; add it (README, Params, lists the defaults)."
+    message = f"params.yaml: key 'decision.cost.{missing}' is missing; add it (docs/params.md lists the defaults)."
     assert str(caught.value).endswith(message)
     assert "\n" not in str(caught.value)
 
@@ -371,7 +380,7 @@ def test_one_message_lists_every_problem(tmp_path):
     message = str(caught.value)
     assert "seed = -1 is not usable" in message
     assert "unknown key 'seeed'; did you mean 'seed'?" in message
-    sections = ("data", "backbones", "classifiers", "features", "cnn", "search", "ensemble", "decision")
+    sections = ("plugins", "data", "backbones", "classifiers", "features", "cnn", "search", "ensemble", "decision")
     for section in (*sections, "networks", "fine_tuning"):
         assert f"key '{section}' is missing" in message
 
@@ -455,3 +464,27 @@ def test_params_are_frozen(section, key):
     params = load_params(PARAMS)
     with pytest.raises(ValidationError, match="frozen"):
         setattr(getattr(params, section) if section else params, key, 3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"max_overkill_rate": 0.1}, "decision: max_overkill_rate = 0.1 says which parts fail, and nothing says which"),
+        (
+            {"max_overkill_rate": 0.1, "max_escape_rate": 0.05, "cost": {"escape": 100, "overkill": 5, "review": 1}},
+            "decision: max_overkill_rate = 0.1 and cost both say where parts fail: set max_overkill_rate to 0, or cost",
+        ),
+        ({"max_overkill_rate": 1, "max_escape_rate": 0.05}, "decision.max_overkill_rate = 1 is not usable"),
+    ],
+)
+def test_decision_settings_that_contradict_each_other(tmp_path, changes, message):
+    section = YAML(typ="safe").load(PARAMS)["decision"] | changes
+    with pytest.raises(ConfigError) as caught:
+        load_params(write_changed(tmp_path, "decision", section))
+    assert f"params.yaml: {message}" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_highest_overkill_rate(tmp_path):
+    section = YAML(typ="safe").load(PARAMS)["decision"] | {"max_overkill_rate": 0.999, "max_escape_rate": 0.05}
+    assert load_params(write_changed(tmp_path, "decision", section)).decision.max_overkill_rate == 0.999

@@ -9,7 +9,10 @@ from ruamel.yaml import YAML
 
 from tests.conftest import ROOT
 
-PIPELINE = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
+FILES = ("dvc.yaml", "data/dvc.yaml")
+"""The pipeline, and that of the sample, which is another one so that it runs only where the sample is the source."""
+PIPELINE = {name: stage for file in FILES for name, stage in YAML(typ="safe").load(ROOT / file)["stages"].items()}
+SOURCE = YAML(typ="safe").load(ROOT / "params.yaml")["data"]["source"]
 PACKAGES = ("inspection", "stages")
 WITHOUT_EFFECT = {"inspection/config.py", "inspection/errors.py", "stages/running.py"}
 """What no result depends on: params are declared one by one and have no defaults; the others make messages."""
@@ -61,14 +64,14 @@ def chain(node: ast.AST) -> str | None:
 
 
 def read_params(script: str) -> set[str]:
-    """Return the longest ``params.x.y`` chains of a stage script; ``getattr`` by argument becomes ``${item...}``."""
+    """Return the longest ``params.x.y`` chains of a stage script; ``params.x[arguments.y]`` is ``x.${item.y}``."""
     tree = ast.parse((ROOT / "stages" / f"{script}.py").read_text(encoding="utf-8"))
     inner = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     found = set()
     for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "getattr" and chain(node.args[0]):
-            inner.add(id(node.args[0]))
-            found.add(f"{chain(node.args[0])}.${{item.{node.args[1].attr}}}")
+        if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Attribute) and chain(node.value):
+            inner.add(id(node.value))
+            found.add(f"{chain(node.value)}.${{item.{node.slice.attr}}}")
     found |= {read for node in ast.walk(tree) if id(node) not in inner and (read := chain(node))}
     return found
 
@@ -98,6 +101,76 @@ def test_every_imported_module_lies_within_what_is_declared(name):
 def test_every_declared_module_and_room_is_imported(name):
     needed = needed_files(stage_script(PIPELINE[name])) - WITHOUT_EFFECT
     assert {dep for dep in code_of(PIPELINE[name]) if not any(covers(dep, file) for file in needed)} == set()
+
+
+def produced_by(stage: dict) -> list[str]:
+    """Return what a stage writes."""
+    entries = [entry for kind in ("outs", "metrics", "plots") for entry in stage.get(kind, [])]
+    return [entry if isinstance(entry, str) else next(iter(entry)) for entry in entries]
+
+
+def plain(path: str) -> str:
+    """Return a path of dvc.yaml with the source filled in, and one letter for every item of a matrix."""
+    return re.sub(r"\$\{[^}]*\}", "X", path.replace("${data.source}", SOURCE))
+
+
+def meets(dep: str, out: str) -> bool:
+    """Whether what a stage reads and what another one writes have a file in common."""
+    return covers(plain(dep), plain(out)) or covers(plain(out), plain(dep))
+
+
+def rerun_by(file: str) -> set[str]:
+    """Return the stages that an edit of a file reruns, if everything that they write changes."""
+    rerun = {name for name, stage in PIPELINE.items() if any(covers(dep, file) for dep in stage["deps"])}
+    while True:
+        written = [out for name in rerun for out in produced_by(PIPELINE[name])]
+        more = {
+            name
+            for name, stage in PIPELINE.items()
+            if name not in rerun and any(meets(dep, out) for dep in stage["deps"] for out in written)
+        }
+        if not more:
+            return rerun
+        rerun |= more
+
+
+LAST = {"fit-ensemble", "evaluate", "report"}
+FROM_PREPARE = {"prepare", "extract-features", "train-cnn", "train-shallow", "fit-guard", *LAST}
+
+
+@pytest.mark.parametrize(
+    ("file", "stages"),
+    [
+        ("inspection/reports/pictures/canvas.py", {"report"}),
+        ("inspection/reports/html_report.py", {"report"}),
+        ("inspection/reports/report.html.jinja", {"report"}),
+        ("inspection/reports/tables/metrics.py", {"evaluate", "report"}),
+        ("inspection/decision/operating_point.py", LAST),
+        ("inspection/voters/shallow.py", {"train-shallow", *LAST}),
+        ("inspection/voters/guard.py", {"fit-guard", *LAST}),
+        ("inspection/audit/findings.py", FROM_PREPARE),
+        ("inspection/data/splits.py", FROM_PREPARE),
+        ("stages/evaluate.py", {"evaluate", "report"}),
+        ("inspection/station/presentation.py", set()),
+        ("inspection/config.py", set()),
+    ],
+)
+def test_an_edit_reruns_what_depends_on_it_and_nothing_else(file, stages):
+    assert (ROOT / file).is_file()
+    assert rerun_by(file) == stages
+
+
+def test_pictures_are_drawn_by_one_stage():
+    drawing = {name for name, stage in PIPELINE.items() if any(out.endswith(".png") for out in produced_by(stage))}
+    assert drawing == {"report"}
+    for name in set(PIPELINE) - {"report"}:
+        files = needed_files(stage_script(PIPELINE[name]))
+        assert not [file for file in files if "pictures" in file], name
+
+
+def test_no_voter_depends_on_reports():
+    for name in set(PIPELINE) - {"evaluate", "report"}:
+        assert not [dep for dep in PIPELINE[name]["deps"] if dep.startswith("inspection/reports")], name
 
 
 def test_packages_hold_a_docstring_only():

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from inspection.errors import DataError, ModelsError
-from inspection.files import read_json, replacing, sha256_bytes, sha256_file, write_bytes, write_json
+from inspection.files import read_json, replacing, sha256_bytes, sha256_file, write_bytes, write_csv, write_json
 from tests.conftest import ROOT
 
 # FIPS 180-2, appendix B.1 and the empty message.
@@ -186,3 +186,9 @@ def test_read_json_names_the_damaged_file(tmp_path, data, error):
     path.write_bytes(data)
     with pytest.raises(error, match=r"content\.json is not valid JSON .*delete it and run `dvc repro`"):
         read_json(path, error)
+
+
+def test_a_table_is_written_in_one_step_without_its_index(tmp_path):
+    write_csv(tmp_path / "new" / "t.csv", pd.DataFrame({"größe": [1, 2], "b": ["x,y", ""]}, index=[7, 8]))
+    assert (tmp_path / "new" / "t.csv").read_bytes() == 'größe,b\n1,"x,y"\n2,\n'.encode()
+    assert [entry.name for entry in (tmp_path / "new").iterdir()] == ["t.csv"]

@@ -17,7 +17,10 @@ from tests.parts import write_class_folders
 from tests.preloaded import preloaded
 
 pytestmark = pytest.mark.pipeline
-CODE = ("inspection", "stages", "weights", ".dvc/config", ".dvc/plots", ".dvcignore", ".gitignore", "dvc.yaml")
+CODE = (
+    "inspection", "plugins", "stages", "weights", ".dvc/config", ".dvc/plots", ".dvcignore", ".gitignore", "dvc.yaml",
+    "data/dvc.yaml", "data/split.json",
+)  # fmt: skip
 ONE_MACHINE = {"LC_ALL": "C", "TZ": "UTC", "PYTHONHASHSEED": "0"}
 ANOTHER_MACHINE = {
     "OMP_NUM_THREADS": "2", "OPENBLAS_NUM_THREADS": "2", "LOKY_MAX_CPU_COUNT": "2",
@@ -164,6 +167,7 @@ def test_everything_the_pipeline_promises_is_there(repository):
     assert 0 <= ensemble.pop("unlike_rate") <= 2 / 16
     assert {"escapes", "overkill", "reviews"} <= set(ensemble.pop("per_1000"))
     out_of_fold = repository.read_json("metrics/out_of_fold.json")
+    assert set(out_of_fold) == set(repository.read_json("metrics/ensemble.json")) | {"operating_point", "voters"}
     assert [line["voter"] for line in out_of_fold["voters"]] == VOTERS
     assert out_of_fold["operating_point"] == []
     assert "The vote decides (hard); nothing is promised" in repository.report()
@@ -181,7 +185,8 @@ def test_dvc_keeps_git_clean_and_has_nothing_to_do(repository):
 @pytest.mark.parametrize(
     "name",
     [
-        "data/audit.json", "data/manifest.csv", "metrics/copies.png", "metrics/data.png", "metrics/sample_grid.png",
+        "data/audit.json", "data/manifest.csv", "data/photographs.csv", "metrics/neighbours.csv",
+        "metrics/copies.png", "metrics/data.png", "metrics/sample_grid.png",
         "metrics/label_suspects.csv", "metrics/label_suspects.png", "metrics/misclassified.png", "metrics/mistakes.png",
         "metrics/agreement.png", "metrics/calibration.png", "metrics/rates_by_value.png", "metrics/scores.png",
         "metrics/tradeoff.png", "metrics/report.html", "metrics/curves/predictions.csv",

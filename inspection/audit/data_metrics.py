@@ -8,6 +8,7 @@ from inspection.audit.health import find_unhealthy
 from inspection.audit.leakage_probe import nearest_neighbour_accuracy
 from inspection.audit.registration import descriptors
 from inspection.config import DataParams
+from inspection.data.ledger import LedgerEntry
 from inspection.data.manifest import count_leaking
 from inspection.data.splits import Division, divide
 from inspection.errors import DataError
@@ -27,8 +28,10 @@ def describe_data(audit: Audit, division: Division, params: DataParams, seed: in
     Returns
     -------
     dict
-        Counts of images, groups, leaks and conflicts; ``split`` (its origin); ``n_leaking_test_images`` in the split
-        as used; ``memory``, the balanced accuracy of the nearest neighbour on the split as supplied (or, where the
+        Counts of images, groups, leaks and conflicts; ``n_kept_in_test`` and ``n_groups_kept_in_test``, the test images
+        and groups that are there only because they, or images of their group, were test images before; ``split`` (its
+        origin); ``n_leaking_test_images`` in the split as used; ``memory``, the balanced accuracy of the nearest
+        neighbour on the split as supplied (or, where the
         source brings none, drawn regardless of groups), and on a split that no group straddles; and what was left out.
     """
     images = division.images
@@ -40,6 +43,8 @@ def describe_data(audit: Audit, division: Division, params: DataParams, seed: in
         "n_train_defective": int((train & defective).sum()),
         "n_test": int((~train).sum()),
         "n_test_defective": int((~train & defective).sum()),
+        "n_kept_in_test": int(images["kept_in_test"].sum()),
+        "n_groups_kept_in_test": images.loc[images["kept_in_test"], "group"].nunique(),
         "n_unreadable": len(audit.unreadable),
         "n_photographs": len(photographs),
         "n_photographs_with_copies": int((photographs > 1).sum()),
@@ -51,7 +56,7 @@ def describe_data(audit: Audit, division: Division, params: DataParams, seed: in
         "n_left_out": len(audit.unreadable) + len(division.left_out),
         "split": division.origin,
         "n_leaking_test_images": count_leaking(images),
-        "memory": score_memory(audit, images, params, seed),
+        "memory": score_memory(audit, division, params, seed),
         "left_out": [
             *({"path": file.path, "reason": file.reason} for file in audit.unreadable),
             *division.left_out.to_dict("records"),
@@ -59,8 +64,16 @@ def describe_data(audit: Audit, division: Division, params: DataParams, seed: in
     }
 
 
-def score_memory(audit: Audit, images: pd.DataFrame, params: DataParams, seed: int) -> dict[str, float | None]:
+def score_memory(audit: Audit, division: Division, params: DataParams, seed: int) -> dict[str, float | None]:
     """Score the nearest neighbour with and without copies and groups on both sides.
+
+    Parameters
+    ----------
+    audit : Audit
+    division : Division
+        Of the audited images.
+    params : DataParams
+    seed : int
 
     Returns
     -------
@@ -68,24 +81,28 @@ def score_memory(audit: Audit, images: pd.DataFrame, params: DataParams, seed: i
         ``supplied`` or ``random`` (without a supplied split), and ``honest``: balanced accuracy in [0, 1], None when
         the images do not suffice for such a split.
     """
-    vectors = descriptors(audit.signatures)
-    undivided = images.assign(split="")
-    each_its_own = [str(place) for place in range(len(images))]
+    vectors, images = descriptors(audit.signatures), division.images
+    # The same draw as the data grow, but of all images: what was a test image before is nothing to memory.
+    entry = division.entry.model_copy(update={"test": frozenset()})
+    naive_split: np.ndarray | None
     if (audit.images["split"] != "").any():
         # All of it: images may have been left out because they leak.
         name, naive, naive_split = "supplied", audit.images, audit.images["split"].to_numpy()
     else:
-        name, naive = "random", undivided.assign(group=each_its_own, photograph=each_its_own)
-        naive_split = _redraw(naive, params, seed)
+        each_its_own = images["path"]
+        name, naive = "random", images.assign(split="", group=each_its_own, photograph=each_its_own)
+        naive_split = _redraw(naive, params, seed, entry)
+    is_own = division.origin == "supplied"
+    honest = _redraw(images.assign(split=""), params, seed, entry) if is_own else images["split"].to_numpy()
     return {
         name: _score(vectors[naive["picture"]], naive["label"], naive_split),
-        "honest": _score(vectors[images["picture"]], images["label"], _redraw(undivided, params, seed)),
+        "honest": _score(vectors[images["picture"]], images["label"], honest),
     }
 
 
-def _redraw(images: pd.DataFrame, params: DataParams, seed: int) -> np.ndarray | None:
+def _redraw(images: pd.DataFrame, params: DataParams, seed: int, entry: LedgerEntry) -> np.ndarray | None:
     try:
-        return divide(images, params, seed).images["split"].to_numpy()
+        return divide(images, params, seed, entry).images["split"].to_numpy()
     except DataError:
         # Enough images for the supplied split need not be enough for another.
         return None

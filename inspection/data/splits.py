@@ -1,17 +1,27 @@
-"""Training part, test part and folds that no photograph, part or series straddles."""
+"""Training part, test part and folds that no photograph, part or series straddles, and that stay as the data grow.
+
+Part and fold of a group follow from a hash of its name, the seed, and a salt that the ledger holds: neither the order
+of the images nor adding or removing other groups moves it. Photographs that were ever test images, and their groups,
+stay in the test part.
+
+The first draw is stratified by class, defect probability, variant and defect type as well as a hash can be: the salt is
+chosen by the labels, see `choose_salt`. With 20 or more groups of each class, none of them large, the test images of a
+class then differ from ``test_share`` of its images by less than one standard deviation of a draw by lot, which is
+sqrt(test_share * (1 - test_share) * sum of the squared sizes of its groups). Afterwards the salt stays: what is added
+is divided by lot, so that parts and folds drift from their shares as far as chance takes them, and nothing moves to
+make up for it.
+"""
 
 from dataclasses import dataclass
-from fractions import Fraction
-from math import ceil
+from operator import itemgetter
 from typing import Literal
 
 import numpy as np
 import pandas as pd
-from scipy.cluster.hierarchy import DisjointSet
-from sklearn.model_selection import StratifiedGroupKFold
 
 from inspection.config import DataParams
-from inspection.data.groups import first_members
+from inspection.data.draws import MAX_SALTS, Groups, Needs, choose_salt, draw_parts
+from inspection.data.ledger import UNDRAWN, LedgerEntry, fingerprints
 from inspection.errors import DataError
 from inspection.labels import CLASS_NAMES, TEST, TRAIN
 
@@ -19,8 +29,7 @@ NO_FOLD = -1
 """Fold of test images."""
 MIN_TEST_IMAGES = 2
 """Of each class: with fewer the AUC has no interval."""
-_MAX_PARTS = 20
-"""Equal parts from which the test part is put together, unless a share near 0 or 1 needs more; each costs time."""
+Origin = Literal["supplied", "drawn", "redrawn"]
 
 
 @dataclass(frozen=True)
@@ -30,173 +39,219 @@ class Division:
     Attributes
     ----------
     images : DataFrame
-        Those that are kept, with ``split`` and ``fold``.
+        Those that are kept, with ``split``, ``fold``, ``supplied_split`` and ``kept_in_test``: whether an image is in
+        the test part only because it, or an image of its group, was there before.
     left_out : DataFrame
         Columns ``path`` and ``reason``.
     origin : {"supplied", "drawn", "redrawn"}
         Whether the split is the source's own, a new one where there was none, or a new one in its place.
-    notice : str
-        Why a supplied split was not simply used; empty when it was, or when there was none.
+    notices : tuple of str
+        What a user must know: why a supplied split was not simply used, and what joined the test part or left it.
+    entry : LedgerEntry
+        What is to be remembered for the next division of the same source.
     """
 
     images: pd.DataFrame
     left_out: pd.DataFrame
-    origin: Literal["supplied", "drawn", "redrawn"]
-    notice: str
+    origin: Origin
+    notices: tuple[str, ...]
+    entry: LedgerEntry
 
 
-def join_groups(images: pd.DataFrame, series: Literal["together", "apart"]) -> pd.Series:
-    """Name the group of each image: whatever must stay on one side of every split.
-
-    Parameters
-    ----------
-    images : DataFrame
-        What an audit found: ``photograph``, ``series``, ``group`` (as the source states it) and
-        ``sha256``.
-    series : {"together", "apart"}
-        Whether likely series count.
-
-    Returns
-    -------
-    Series of str
-        Equal within a group: the first digits of the SHA-256 of its first image.
-    """
-    groups = DisjointSet(range(len(images)))
-    for column in ["photograph", *(["series"] if series == "together" else [])]:
-        for position, first in enumerate(images[column]):
-            groups.merge(position, int(first))
-    stated = images["group"].reset_index(drop=True)
-    for positions in stated[stated != ""].groupby(stated).groups.values():
-        for position in positions[1:]:
-            groups.merge(int(positions[0]), int(position))
-    return pd.Series(images["sha256"].str[:16].to_numpy()[first_members(groups)], index=images.index)
-
-
-def divide(images: pd.DataFrame, params: DataParams, seed: int) -> Division:
+def divide(images: pd.DataFrame, params: DataParams, seed: int, entry: LedgerEntry = UNDRAWN) -> Division:
     """Divide images into training and test part, and the training part into folds.
 
-    No group straddles a part or a fold; both are stratified by class, defect probability, variant and defect type as
-    well as the groups allow. Photographs that carry both labels are left out: nobody can know which is right. A split
-    that the source brings is kept, unless it leaks (``params.leaks`` decides) or its training part lacks a class.
+    A split that the source brings is kept, unless it leaks (``params.leaks`` decides) or its training part lacks a
+    class; then only the folds are drawn. Photographs that carry both labels are left out: nobody can know which is
+    right. They still hold their group together and are remembered with it, so that correcting a label moves nothing.
 
     Parameters
     ----------
     images : DataFrame
         Columns ``path``, ``label``, ``defect_probability``, ``stratum``, ``defect_type``, ``group`` (from
-        `join_groups`), ``photograph`` and ``split`` (empty where the source brings none).
+        `join_groups`), ``photograph``, ``sha256``, ``pixels_sha256`` and ``split`` (empty where the source brings
+        none).
     params : DataParams
     seed : int
+    entry : LedgerEntry
+        What earlier divisions of the source remember.
+
+    Returns
+    -------
+    Division
 
     Raises
     ------
     DataError
         If a class has too few images or groups to be divided.
     """
-    is_contradictory = images.groupby("photograph")["label"].transform("nunique") > 1
-    left_out = [_leave_out(images[is_contradictory], "copies of this photograph carry both labels")]
-    images = images[~is_contradictory].assign(supplied_split=images["split"])
-    origin, notice = "supplied", ""
-    straddles = images.groupby("group")["split"].transform("nunique") > 1
-    lacking = _lacking_class(images[images["split"] == TRAIN])
-    if (images["split"] == "").all():
-        origin = "drawn"
-    elif lacking:
-        origin, notice = "redrawn", f"the supplied training part holds no {lacking} image"
-    elif straddles.any() and params.leaks == "regroup":
-        origin, notice = "redrawn", _describe_leaks(images[straddles])
-    elif straddles.any():
-        notice = _describe_leaks(images[straddles])
-        if params.leaks == "drop":
-            leaking = straddles & (images["split"] == TRAIN)
-            left_out.append(_leave_out(images[leaking], "a test image is a copy of this photograph or in its group"))
-            images = images[~leaking]
+    was_test = pd.Series(entry.holds(images), index=images.index)
+    test_groups = set(images.loc[was_test, "group"])
+    contradicts = images.groupby("photograph")["label"].transform("nunique") > 1
+    left_out = [images[contradicts].assign(reason="copies of this photograph carry both labels")]
+    kept = images[~contradicts]
+    kept = kept.assign(supplied_split=kept["split"], kept_in_test=False)
+    straddles = kept.groupby("group")["split"].transform("nunique") > 1
+    origin, why = _judge_supplied(kept, straddles, params.leaks)
+    notices = [f"{why}; the split is {origin} (data.leaks = {params.leaks})."] if why else []
     if origin != "supplied":
-        images = images.assign(split=_draw_split(images, params.test_share, seed))
-    _check_test_part(images, params.test_share)
-    train = images["split"] == TRAIN
-    folds = pd.Series(NO_FOLD, index=images.index)
-    folds[train] = _draw_folds(images[train], params.folds, seed)
-    return Division(images.assign(fold=folds), pd.concat(left_out, ignore_index=True), origin, notice)
+        kept, entry = _draw_split(kept, test_groups, params, seed, entry)
+        notices += _describe_joined(kept[~was_test[kept.index] & kept["group"].isin(test_groups)])
+    else:
+        leaking = straddles & (kept["split"] == TRAIN)
+        if params.leaks == "drop":
+            left_out.append(kept[leaking].assign(reason="a test image is a copy of this photograph or in its group"))
+            kept = kept[~leaking]
+        notices += _describe_moved(kept[was_test[kept.index] & ~leaking[kept.index] & (kept["split"] == TRAIN)])
+    _check_test_part(_test_images(kept), params.test_share)
+    kept, entry = _draw_folds(kept, params.folds, seed, entry)
+    dropped = pd.concat(left_out)
+    table = dropped[["path", "reason"]].reset_index(drop=True)
+    return Division(kept, table, origin, tuple(notices), _remember(entry, kept, dropped))
 
 
-def _leave_out(images: pd.DataFrame, reason: str) -> pd.DataFrame:
-    return pd.DataFrame({"path": images["path"], "reason": reason})
-
-
-def _lacking_class(train: pd.DataFrame) -> str:
-    return next((name for label, name in enumerate(CLASS_NAMES) if label not in set(train["label"])), "")
-
-
-def _describe_leaks(straddling: pd.DataFrame) -> str:
-    test = straddling[straddling["split"] == TEST]
-    return (
+def _judge_supplied(images: pd.DataFrame, straddles: pd.Series, leaks: str) -> tuple[Origin, str]:
+    """Say whether the source's split is used, and why it is not simply so."""
+    if (images["split"] == "").all():
+        return "drawn", ""
+    in_training = set(images.loc[images["split"] == TRAIN, "label"])
+    for label, name in enumerate(CLASS_NAMES):
+        if label not in in_training:
+            return "redrawn", f"the supplied training part holds no {name} image"
+    if not straddles.any():
+        return "supplied", ""
+    test = images[straddles & (images["split"] == TEST)]
+    return "redrawn" if leaks == "regroup" else "supplied", (
         f"{len(test)} of its test images are copies of training images or belong to one group with them, for example "
         f"{test['path'].iloc[0]}"
     )
 
 
-def _draw_split(images: pd.DataFrame, test_share: float, seed: int) -> np.ndarray:
-    name, n_groups = _groups_of_rarer_class(images)
-    n_parts = min(max(_MAX_PARTS, ceil(1 / min(test_share, 1 - test_share))), n_groups)
-    share = Fraction(test_share).limit_denominator(max(n_parts, 1))
-    if not 0 < share < 1:
+def _draw_split(
+    images: pd.DataFrame, kept_groups: set[str], params: DataParams, seed: int, entry: LedgerEntry
+) -> tuple[pd.DataFrame, LedgerEntry]:
+    groups, purpose = Groups.among(images), f"part, seed {seed}"
+    is_kept = np.isin(groups.names, sorted(kept_groups))
+    salt = entry.split_salt
+    if salt is None:
+        _check_ideal(groups, params.test_share, params.folds)
+        salt = _choose_split_salt(groups, purpose, params, is_kept)
+    is_drawn = draw_parts(groups.names, purpose, salt, _both_shares(params)) == 0
+    split = np.where(is_drawn | is_kept, TEST, TRAIN)[groups.positions]
+    images = images.assign(split=split, kept_in_test=(is_kept & ~is_drawn)[groups.positions])
+    return images, entry.model_copy(update={"split_salt": salt})
+
+
+def _both_shares(params: DataParams) -> tuple[float, float]:
+    return params.test_share, 1 - params.test_share
+
+
+def _choose_split_salt(groups: Groups, purpose: str, params: DataParams, is_kept: np.ndarray) -> int:
+    """Only draws that leave enough to test on, and enough for the folds, will do."""
+    needs = Needs(images=np.array([[MIN_TEST_IMAGES] * 2, [1] * 2]), groups=np.array([[1] * 2, [params.folds] * 2]))
+    salt = choose_salt(groups, purpose, _both_shares(params), needs, is_kept)
+    if salt is None:
         raise DataError(
-            f"{n_groups} different {name} images or groups are too few for both parts of a split with data.test_share "
-            f"= {test_share}; add images, or choose a share nearer to one half."
+            f"The {len(groups.names)} groups of images are too few or too unequal: none of {MAX_SALTS} draws gives the "
+            f"test part {MIN_TEST_IMAGES} images of each class and the training part {params.folds} groups of each. "
+            "Add images, state smaller groups, or lower data.folds."
         )
-    parts = _stratified_parts(images, _strata(images, share.denominator), share.denominator, seed)
-    return np.where(parts < share.numerator, TEST, TRAIN)
+    return salt
 
 
-def _draw_folds(train: pd.DataFrame, n_folds: int, seed: int) -> np.ndarray:
-    name, n_groups = _groups_of_rarer_class(train)
-    if n_groups < n_folds:
+def _draw_folds(images: pd.DataFrame, n_folds: int, seed: int, entry: LedgerEntry) -> tuple[pd.DataFrame, LedgerEntry]:
+    is_train = (images["split"] == TRAIN).to_numpy()
+    groups, purpose = Groups.among(images[is_train]), f"{n_folds} folds, seed {seed}"
+    _check_groups_for_folds([groups.number_of(label) for label in range(len(CLASS_NAMES))], n_folds)
+    shares, each = [1 / n_folds] * n_folds, np.ones((n_folds, len(CLASS_NAMES)), int)
+    salt = entry.fold_salts.get(n_folds)
+    if salt is None:
+        salt = choose_salt(groups, purpose, shares, Needs(images=each, groups=each))
+    if salt is None:
         raise DataError(
-            f"{n_groups} different {name} images or groups in the training part; at least {n_folds} are needed to "
-            "divide them. Add images, or lower data.folds."
+            f"The {len(groups.names)} groups of images in the training part are too few or too unequal: none of "
+            f"{MAX_SALTS} draws gives each of {n_folds} folds images of both classes. Lower data.folds, state smaller "
+            "groups, or add images."
         )
-    # Few large groups cannot be balanced in every respect; without both classes a fold has no AUC.
-    for strata in (_strata(train, n_folds), train["label"]):
-        folds = _stratified_parts(train, strata, n_folds, seed)
-        if len(set(zip(folds, train["label"], strict=True))) == len(CLASS_NAMES) * n_folds:
-            return folds
-    raise DataError(
-        f"The {train['group'].nunique()} groups of images in the training part are too unequal to give each of "
-        f"{n_folds} folds images of both classes. Lower data.folds, state smaller groups, or add images."
-    )
+    folds = np.full(len(images), NO_FOLD)
+    folds[is_train] = draw_parts(groups.names, purpose, salt, shares)[groups.positions]
+    _check_folds(folds[is_train], images.loc[is_train, "label"].to_numpy(), n_folds)
+    fold_salts = {**entry.fold_salts, n_folds: salt}
+    return images.assign(fold=folds), entry.model_copy(update={"fold_salts": fold_salts})
 
 
-def _stratified_parts(images: pd.DataFrame, strata: pd.Series, n_parts: int, seed: int) -> np.ndarray:
-    """Deal the groups out into parts that are alike; ndarray of int in [0, n_parts), shape (n_images,)."""
-    folder = StratifiedGroupKFold(n_parts, shuffle=True, random_state=seed)
-    parts = np.empty(len(images), int)
-    for part, (_, members) in enumerate(folder.split(images, strata, images["group"])):
-        parts[members] = part
-    return parts
+def _check_ideal(groups: Groups, test_share: float, n_folds: int) -> None:
+    """Stop when even equal parts would be too small."""
+    numbers = [groups.number_of(label) for label in range(len(CLASS_NAMES))]
+    number, name = _rarer(numbers)
+    if not 0 < round(test_share * number) < number:
+        raise DataError(
+            f"{number} different {name} images or groups are too few for both parts of a split with data.test_share = "
+            f"{test_share}; add images, or choose a share nearer to one half."
+        )
+    _check_test_part([round(test_share * number) for number in groups.classes.sum(axis=0)], test_share)
+    _check_groups_for_folds([number - round(test_share * number) for number in numbers], n_folds)
 
 
-def _groups_of_rarer_class(images: pd.DataFrame) -> tuple[str, int]:
-    numbers = {name: images.loc[images["label"] == label, "group"].nunique() for label, name in enumerate(CLASS_NAMES)}
-    rarer = min(numbers, key=numbers.get)
-    return rarer, numbers[rarer]
+def _rarer(numbers: list[int]) -> tuple[int, str]:
+    return min(zip(numbers, CLASS_NAMES, strict=True), key=itemgetter(0))
 
 
-def _check_test_part(images: pd.DataFrame, test_share: float) -> None:
-    for label, name in enumerate(CLASS_NAMES):
-        n_images = int(((images["split"] == TEST) & (images["label"] == label)).sum())
-        if n_images < MIN_TEST_IMAGES:
+def _check_groups_for_folds(numbers: list[int], n_folds: int) -> None:
+    number, name = _rarer(numbers)
+    if number < n_folds:
+        raise DataError(
+            f"{number} different {name} images or groups in the training part; at least {n_folds} are needed to divide "
+            "them. Add images, or lower data.folds."
+        )
+
+
+def _check_test_part(n_images: list[int], test_share: float) -> None:
+    for name, number in zip(CLASS_NAMES, n_images, strict=True):
+        if number < MIN_TEST_IMAGES:
             raise DataError(
-                f"The test part has {n_images} {name} images; at least {MIN_TEST_IMAGES} are needed to say anything. "
+                f"The test part has {number} {name} images; at least {MIN_TEST_IMAGES} are needed to say anything. "
                 f"Add images, or raise data.test_share (now {test_share}) when the source brings no split."
             )
 
 
-def _strata(images: pd.DataFrame, smallest: int) -> pd.Series:
-    """Label, probability, variant and defect type as one string; what is too rare keeps the label only."""
-    by_label = images["label"].map(lambda label: CLASS_NAMES[label])
-    probability = images["defect_probability"].map("{:.3f}".format)
-    fine = by_label + "|" + probability + "|" + images["stratum"] + "|" + images["defect_type"]
-    rare = fine.map(fine.value_counts()) < smallest
-    strata = fine.where(~rare, by_label)
-    # The fallback pool itself may hold a single rare image: then the label alone is all that can be balanced.
-    return strata if strata.value_counts().min() >= smallest else by_label
+def _test_images(images: pd.DataFrame) -> list[int]:
+    labels = images.loc[images["split"] == TEST, "label"]
+    return [int((labels == label).sum()) for label in range(len(CLASS_NAMES))]
+
+
+def _check_folds(folds: np.ndarray, labels: np.ndarray, n_folds: int) -> None:
+    """Stop when a fold has lost a class since the draw was chosen; moving a group would mend it and end all trust."""
+    for fold in range(n_folds):
+        for label, name in enumerate(CLASS_NAMES):
+            if not ((folds == fold) & (labels == label)).any():
+                raise DataError(
+                    f"Fold {fold} of {n_folds} holds no {name} image any more: folds stay as they were drawn. Add "
+                    "images, or set another data.folds, which draws them anew."
+                )
+
+
+def _describe_joined(images: pd.DataFrame) -> list[str]:
+    if images.empty:
+        return []
+    return [
+        f"{len(images)} images in {images['group'].nunique()} groups join the test part, because copies of them or "
+        f"images of their group were test images before, for example {images['path'].iloc[0]}."
+    ]
+
+
+def _describe_moved(images: pd.DataFrame) -> list[str]:
+    if images.empty:
+        return []
+    return [
+        f"{len(images)} images that were test images before are training images by the split that the source brings "
+        f"now, for example {images['path'].iloc[0]}."
+    ]
+
+
+def _remember(entry: LedgerEntry, images: pd.DataFrame, left_out: pd.DataFrame) -> LedgerEntry:
+    """Add the photographs of the test part, and those left out that belong to them."""
+    test = images[images["split"] == TEST]
+    beside = left_out[left_out["group"].isin(set(test["group"]))]
+    seen = {*entry.test, *fingerprints(test), *fingerprints(beside)}
+    return entry.model_copy(update={"test": frozenset(seen)})

@@ -1,9 +1,9 @@
 """One calibrated probability from all voters: a logistic regression on their log odds, no coefficient negative."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from scipy.special import expit, logit
 
 from inspection.calibration import fit_logistic
@@ -29,7 +29,7 @@ class Combination:
     coefficients: tuple[float, ...]
     intercept: float
 
-    def defect_proba(self, proba: np.ndarray) -> np.ndarray:
+    def defect_proba(self, proba: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Return the ensemble's P(defective).
 
         Parameters
@@ -40,15 +40,22 @@ class Combination:
         -------
         ndarray of float, shape (n_images,), in (0, 1)
         """
-        return expit(_log_odds(proba) @ np.array(self.coefficients) + self.intercept)
+        return np.asarray(expit(_log_odds(proba) @ np.array(self.coefficients) + self.intercept))
 
 
 def mean_log_odds(n_voters: int) -> Combination:
-    """Return the combination that trusts all voters equally, for votes that nothing was learned from."""
+    """Return the combination that trusts all voters equally, for votes that nothing was learned from.
+
+    Parameters
+    ----------
+    n_voters : int, >= 1
+    """
     return Combination((1 / n_voters,) * n_voters, 0.0)
 
 
-def fit_combination(proba: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> Combination:
+def fit_combination(
+    proba: npt.NDArray[np.float64], labels: npt.NDArray[np.int_], weights: npt.NDArray[np.float64]
+) -> Combination:
     """Fit the combination on out-of-fold scores (stacking; Wolpert 1992, non-negative as Breiman 1996 advises).
 
     The result is calibrated as far as the scores are those of images not trained on; see
@@ -60,33 +67,87 @@ def fit_combination(proba: np.ndarray, labels: np.ndarray, weights: np.ndarray) 
         Out-of-fold P(defective) of every voter.
     labels : ndarray of int, shape (n_images,)
     weights : ndarray of float, shape (n_images,)
+
+    Returns
+    -------
+    Combination
     """
     coefficients, intercept = fit_logistic(_log_odds(proba), labels, weights, SHRINKAGE)
     return Combination(tuple(coefficients.tolist()), intercept)
 
 
-def combine_across_folds(proba: np.ndarray, labels: np.ndarray, weights: np.ndarray, folds: np.ndarray) -> np.ndarray:
-    """Return the ensemble's out-of-fold P(defective): each fold is combined as the other folds advise.
+@dataclass(frozen=True)
+class CrossFitted:
+    """A combination, and what it says of the training images.
+
+    Attributes
+    ----------
+    combination : Combination
+        The mean of one combination per fold, each fitted on the other folds; on the log odds that is their average
+        vote.
+    out_of_fold : ndarray of float, shape (n_images,), in (0, 1)
+        P(defective) of each image by the combination that was fitted on the other folds.
+    """
+
+    combination: Combination
+    out_of_fold: npt.NDArray[np.float64]
+
+
+def fit_across_folds(
+    proba: npt.NDArray[np.float64],
+    labels: npt.NDArray[np.int_],
+    weights: npt.NDArray[np.float64],
+    folds: npt.NDArray[np.int_],
+) -> CrossFitted:
+    """Combine each fold as the other folds advise, and serve the mean of these combinations.
+
+    What is scored is what is served: the combination comes from the very ones whose scores thresholds are chosen on,
+    not from a further fit that nothing was measured of.
 
     Parameters
     ----------
     proba, labels, weights
         As of `fit_combination`.
     folds : ndarray of int, shape (n_images,)
+        At least two different ones.
+
+    Returns
+    -------
+    CrossFitted
+    """
+    out_of_fold = np.empty(len(labels))
+    combinations = []
+    for fold in np.unique(folds):
+        rest = folds != fold
+        combination = fit_combination(proba[rest], labels[rest], weights[rest])
+        out_of_fold[~rest] = combination.defect_proba(proba[~rest])
+        combinations.append(combination)
+    coefficients = np.mean([combination.coefficients for combination in combinations], axis=0)
+    intercept = float(np.mean([combination.intercept for combination in combinations]))
+    return CrossFitted(Combination(tuple(coefficients.tolist()), intercept), out_of_fold)
+
+
+def combine_across_folds(
+    proba: npt.NDArray[np.float64],
+    labels: npt.NDArray[np.int_],
+    weights: npt.NDArray[np.float64],
+    folds: npt.NDArray[np.int_],
+) -> npt.NDArray[np.float64]:
+    """Return the ensemble's out-of-fold P(defective); see `fit_across_folds`.
+
+    Parameters
+    ----------
+    proba, labels, weights, folds
+        As of `fit_across_folds`.
 
     Returns
     -------
     ndarray of float, shape (n_images,), in (0, 1)
     """
-    combined = np.empty(len(labels))
-    for fold in np.unique(folds):
-        rest = folds != fold
-        combination = fit_combination(proba[rest], labels[rest], weights[rest])
-        combined[~rest] = combination.defect_proba(proba[~rest])
-    return combined
+    return fit_across_folds(proba, labels, weights, folds).out_of_fold
 
 
-def vote_weights(proba: np.ndarray, labels: np.ndarray, threshold: float) -> Sequence[float]:
+def vote_weights(proba: npt.NDArray[np.float64], labels: npt.NDArray[np.int_], threshold: float) -> list[float]:
     """Weights of the voters under weighted voting: the log odds of their out-of-fold accuracies.
 
     Optimal for independent voters (Nitzan and Paroush 1982; Kuncheva 2004, section 4.3).
@@ -106,8 +167,8 @@ def vote_weights(proba: np.ndarray, labels: np.ndarray, threshold: float) -> Seq
     """
     n_right = np.sum((proba >= threshold) == (labels == DEFECTIVE)[:, None], axis=0)
     smoothed = (n_right + 0.5) / (len(labels) + 1)
-    return np.maximum(0, logit(smoothed)).tolist()
+    return [float(weight) for weight in np.maximum(0, logit(smoothed))]
 
 
-def _log_odds(proba: np.ndarray) -> np.ndarray:
-    return logit(np.clip(proba, _LEAST, 1 - _LEAST))
+def _log_odds(proba: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    return np.asarray(logit(np.clip(proba, _LEAST, 1 - _LEAST)))

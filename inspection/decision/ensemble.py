@@ -1,240 +1,363 @@
-"""From the voters' probabilities to one verdict, and the file that names the voters."""
+"""The file ensemble.json: which voters there are, how they decide together, and what it was made with."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from enum import StrEnum
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
 
-import numpy as np
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from inspection.data.images import Decoding
 from inspection.decision.combination import Combination
-from inspection.decision.operating_point import OperatingPoint
-from inspection.errors import ModelsError
-from inspection.labels import CLASS_NAMES, DEFECTIVE, NON_DEFECTIVE, REVIEW
+from inspection.decision.operating_point import NEVER, OperatingPoint
+from inspection.decision.rules import Rules
+from inspection.decision.versions import COMPUTING
+from inspection.decision.voting import voting_rule
+from inspection.errors import ConfigError, ModelsError
+from inspection.files import write_json
+from inspection.plugins import load_plugins
+from inspection.versions import installed_versions
 
 ENSEMBLE_FILE = "ensemble.json"
-FORMAT = 3
+FORMAT = 4
 """Version of the layout of ensemble.json; a reader refuses any other."""
-_TIE = 1e-9
-"""Sums of shares carry rounding errors: closer to one half than this is equal."""
-GOOD, BAD = CLASS_NAMES[NON_DEFECTIVE], CLASS_NAMES[DEFECTIVE]
+DIGITS = 6
+"""Decimals kept of weights and coefficients."""
+_MOST = 1e6
+"""Of a weight or coefficient: far beyond any that is fitted, and no sum of such numbers overflows."""
+_MOST_PROBLEMS = 3
+"""How many problems of a damaged file are named."""
 
 
-class Cause(StrEnum):
-    """Why a verdict is what it is."""
-
-    VOTE = "vote"
-    THRESHOLD = "threshold"
-    TIE = "tie"
-    DISAGREEMENT = "disagreement"
-    BAND = "band"
-    UNLIKE = "unlike"
+def _check_path(path: str) -> str:
+    # A colon would name a drive or a stream under Windows, a backslash a folder.
+    is_plain = path.isprintable() and not set(path) & set(":\\")
+    if not is_plain or any(part in ("", ".", "..") for part in path.split("/")):
+        raise ValueError("must be a path inside the models folder, with / between its parts")
+    return path
 
 
-@dataclass(frozen=True)
-class Rules:
-    """How an ensemble decides.
+Proba = Annotated[float, Field(gt=0, lt=1)]
+"""A setting strictly between 0 and 1."""
+Factor = Annotated[float, Field(ge=0, le=_MOST)]
+Count = Annotated[int, Field(ge=0, le=10**12)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Text = Annotated[str, Field(min_length=1)]
+ModuleName = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")]
+ModelPath = Annotated[str, AfterValidator(_check_path)]
+
+
+class _Entry(BaseModel):
+    # Nothing is converted: what is read is what was written, or an error.
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class FileEntry(_Entry):
+    """A file of the models folder, and the SHA-256 by which it is known."""
+
+    path: ModelPath
+    sha256: Sha256
+
+
+class VoterEntry(_Entry):
+    """One voter: its files by their roles, and how much it counts.
+
+    ``weight`` counts under weighted voting, ``coefficient`` in the ensemble's probability.
+    """
+
+    name: Text
+    kind: Text
+    files: dict[Text, FileEntry]
+    weight: Factor
+    coefficient: Factor
+
+    @model_validator(mode="after")
+    def _has_a_network(self) -> Self:
+        if "network" not in self.files:
+            raise ValueError("files lacks the role network")
+        if ("classifier" in self.files) != ("scaler" in self.files):
+            raise ValueError("files must hold classifier and scaler, or neither")
+        return self
+
+
+class GuardEntry(_Entry):
+    """The guard, and the network through which it looks."""
+
+    file: FileEntry
+    network: ModelPath
+
+
+class DecodingEntry(_Entry):
+    """As `inspection.data.images.Decoding`."""
+
+    bit_depth: int = Field(ge=8, le=16)
+    float_range: tuple[float, float] | None
+
+    @model_validator(mode="after")
+    def _black_below_white(self) -> Self:
+        if self.float_range is not None and not self.float_range[0] < self.float_range[1]:
+            raise ValueError("float_range must be [black, white] with black < white")
+        return self
+
+
+class DataEntry(_Entry):
+    """What the voters were trained on."""
+
+    source: Text
+    n_images: int = Field(ge=1)
+    manifest_sha256: Sha256
+
+
+class OperatingPointEntry(_Entry):
+    """As `inspection.decision.operating_point.OperatingPoint`."""
+
+    pass_below: float = Field(ge=0, le=NEVER)
+    fail_from: float = Field(ge=0, le=NEVER)
+    max_escape_rate: Proba | None
+    confidence: Proba | None
+    n_defects: Count
+    n_escapes: Count
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> Self:
+        if self.fail_from < self.pass_below:
+            raise ValueError("fail_from lies below pass_below, so that a part could both pass and fail")
+        if self.n_escapes > self.n_defects:
+            raise ValueError("n_escapes is more than n_defects")
+        if (self.max_escape_rate is None) != (self.confidence is None):
+            raise ValueError("max_escape_rate and confidence make one promise: both or neither")
+        return self
+
+
+class Ensemble(_Entry):
+    """The content of ensemble.json.
 
     Attributes
     ----------
-    voting : {"hard", "soft", "weighted"}
-        hard: the majority of the voters; weighted: the majority of the voters' weights; soft: the ensemble's
-        probability against ``threshold``.
-    threshold : float in (0, 1)
-        A voter, or under soft voting the ensemble, says defective when its probability is ``>=`` this.
-    vote_weights : tuple of float, shape (n_voters,)
-        Not negative, not all 0. Used by weighted voting only.
-    combination : Combination
-        Gives the ensemble's probability.
-    operating_point : OperatingPoint or None
-        With it the thresholds decide and the votes explain; without it the vote decides.
+    format : int
+    classes : (str, str)
+    voting, threshold, intercept, operating_point
+        See `rules`.
+    guard : GuardEntry
+    trained_on : DataEntry
+    decoding : DecodingEntry
+        How the training images were read, and how every image to be judged is.
+    versions : dict of str to str
+        Of the libraries that compute a verdict, when the rules were fitted.
+    plugins : tuple of str
+        Modules of the user's own that the voters or the voting rule need; see `inspection.plugins`.
+    voters : tuple of VoterEntry
+        In the order of every probability matrix.
     """
 
-    voting: str
-    threshold: float
-    vote_weights: tuple[float, ...]
-    combination: Combination
-    operating_point: OperatingPoint | None = None
+    format: Literal[4]
+    classes: tuple[Literal["non_defective"], Literal["defective"]]
+    voting: Text
+    threshold: Proba
+    intercept: float = Field(ge=-_MOST, le=_MOST)
+    operating_point: OperatingPointEntry | None
+    guard: GuardEntry
+    trained_on: DataEntry
+    decoding: DecodingEntry
+    versions: dict[Text, Text] = Field(min_length=1)
+    plugins: tuple[ModuleName, ...]
+    voters: tuple[VoterEntry, ...] = Field(min_length=1)
 
-    def share_of_vote(self, is_for: Sequence[bool]) -> float:
-        """Return what the voters of one side weigh together, as a share of all votes.
+    @model_validator(mode="after")
+    def _voters_fit_together(self) -> Self:
+        names = [voter.name for voter in self.voters]
+        repeated = sorted({name for name in names if names.count(name) > 1})
+        if repeated:
+            raise ValueError(f"voters: {repeated[0]} is listed twice")
+        seen_by_classifiers = {voter.files["network"].path for voter in self.voters if "classifier" in voter.files}
+        if self.guard.network not in seen_by_classifiers:
+            raise ValueError(f"guard.network: no classifier among the voters looks through {self.guard.network}")
+        fingerprints: dict[str, str] = {}
+        for file in [self.guard.file, *(file for voter in self.voters for file in voter.files.values())]:
+            if fingerprints.setdefault(file.path, file.sha256) != file.sha256:
+                raise ValueError(f"{file.path} is named with two different fingerprints")
+        return self
 
-        Parameters
-        ----------
-        is_for : sequence of bool, shape (n_voters,)
+    def rules(self) -> Rules:
+        """Return how these voters decide."""
+        point = self.operating_point
+        return Rules(
+            self.voting,
+            self.threshold,
+            tuple(voter.weight for voter in self.voters),
+            Combination(tuple(voter.coefficient for voter in self.voters), self.intercept),
+            None if point is None else OperatingPoint(**point.model_dump()),
+        )
 
-        Returns
-        -------
-        float in [0, 1]
-            One half exactly when the votes are tied.
-        """
-        weights = self.vote_weights if self.voting == "weighted" else (1.0,) * len(self.vote_weights)
-        share = sum(weight for weight, is_one in zip(weights, is_for, strict=True) if is_one) / sum(weights)
-        return 0.5 if abs(share - 0.5) < _TIE else share
-
-
-@dataclass(frozen=True)
-class Decisions:
-    """Verdicts on several images.
-
-    Attributes
-    ----------
-    verdicts : ndarray of str, shape (n_images,)
-        ``non_defective``, ``defective`` or ``review``.
-    causes : ndarray of str, shape (n_images,)
-        Values of `Cause`.
-    defect_proba : ndarray of float, shape (n_images,), in [0, 1]
-        Of the ensemble, calibrated.
-    confidence : ndarray of float, shape (n_images,), in [0, 1]
-        Probability the ensemble gives to its own verdict: ``defect_proba`` when defective, ``1 - defect_proba`` when
-        non-defective, the larger of the two for review. With an operating point it can lie below one half: parts that
-        are more likely good fail where a promise or the costs set the threshold so low.
-    """
-
-    verdicts: np.ndarray
-    causes: np.ndarray
-    defect_proba: np.ndarray
-    confidence: np.ndarray
+    def image_decoding(self) -> Decoding:
+        """Return how images are read."""
+        return Decoding(self.decoding.bit_depth, self.decoding.float_range)
 
 
-def majority(proba: np.ndarray, voting: str, threshold: float, weights: tuple[float, ...]) -> np.ndarray:
-    """Return what the majority of the voters says.
+def describe_ensemble(
+    cards: Sequence[Mapping[str, Any]],
+    rules: Rules,
+    data: Mapping[str, Any],
+    decoding: Decoding,
+    guard: Mapping[str, Any],
+    plugins: Sequence[str] = (),
+) -> Ensemble:
+    """Join voters and rules, and record the installed versions.
 
     Parameters
     ----------
-    proba : ndarray of float, shape (n_images, n_voters), in [0, 1]
-    voting, threshold, weights
-        As in `Rules`; the votes weigh equally unless voting is weighted.
+    cards : sequence of mapping, shape (n_voters,)
+        One per voter, as the training stages write them: ``name``, ``kind`` and ``files``.
+    rules : Rules
+    data : mapping
+        What the voters were trained on; see `DataEntry`.
+    decoding : Decoding
+        How their images were read, and how every image to be judged will be.
+    guard : mapping
+        Entries ``file`` and ``network``; see `GuardEntry`.
+    plugins : sequence of str
+        As params.yaml names them; they are loaded.
 
     Returns
     -------
-    ndarray of str, shape (n_images,)
-        ``non_defective``, ``defective``, or ``review`` for a tie, which is never a silent pass.
+    Ensemble
 
     Raises
     ------
-    ValueError
-        If shapes disagree, a probability is NaN or the rule is unknown.
+    ConfigError
+        If the voting rule is unknown.
+    ModelsError
+        If the votes are to be weighted and no voter beats chance, or a part does not fit the others.
     """
-    proba, weights = np.asarray(proba, dtype=float), np.asarray(weights, dtype=float)
-    if proba.ndim != 2 or weights.shape != proba.shape[1:] or not len(weights):
-        raise ValueError(f"probabilities {proba.shape} and weights {weights.shape} do not fit")
-    if not ((proba >= 0) & (proba <= 1)).all():
-        raise ValueError("a voter's probability is outside [0, 1]")
-    if voting not in ("hard", "soft", "weighted"):
-        raise ValueError(f"unknown voting rule {voting!r}")
-    if voting == "weighted" and not (np.isfinite(weights).all() and (weights >= 0).all() and weights.sum() > 0):
-        raise ValueError(f"weights {weights.tolist()} cannot vote: none may be negative, and not all 0")
-    shares = weights / weights.sum() if voting == "weighted" else np.full(len(weights), 1 / len(weights))
-    defective_share = (proba >= threshold) @ shares
-    is_tie = np.abs(defective_share - 0.5) < _TIE
-    return np.where(is_tie, REVIEW, np.where(defective_share > 0.5, BAD, GOOD))
+    if voting_rule(rules.voting).is_weighted and not sum(rules.vote_weights) > 0:
+        raise ModelsError(
+            f"ensemble.voting = {rules.voting}: no voter beats chance on its out-of-fold scores, so all weights are 0; "
+            "use hard or soft voting, or better data."
+        )
+    voters = tuple(
+        {key: card[key] for key in ("name", "kind", "files")}
+        | {"weight": round(weight, DIGITS), "coefficient": round(coefficient, DIGITS)}
+        for card, weight, coefficient in zip(cards, rules.vote_weights, rules.combination.coefficients, strict=True)
+    )
+    content = {
+        "format": FORMAT,
+        "classes": ("non_defective", "defective"),
+        "voting": rules.voting,
+        "threshold": rules.threshold,
+        "intercept": round(rules.combination.intercept, DIGITS),
+        "operating_point": None if rules.operating_point is None else asdict(rules.operating_point),
+        "guard": guard,
+        "trained_on": data,
+        "decoding": asdict(decoding),
+        "versions": installed_versions(COMPUTING),
+        "plugins": tuple(plugins),
+        "voters": voters,
+    }
+    try:
+        return Ensemble.model_validate(content)
+    except ValidationError as problem:
+        raise ModelsError(f"The voters do not make an ensemble: {_describe(problem)}; run `dvc repro`.") from problem
 
 
-def decide(proba: np.ndarray, rules: Rules, is_unlike: np.ndarray | None = None) -> Decisions:
-    """Turn probabilities into verdicts.
-
-    Without an operating point the vote decides. A tie is ``review``, and so is a majority that the ensemble's
-    probability contradicts. With one the thresholds decide; a part passes only when the majority agrees, and a tie is
-    ``review``. A photograph unlike the training images is ``review`` under every rule.
+def write_ensemble(models: str | Path, ensemble: Ensemble) -> None:
+    """Write ensemble.json into the models folder, in one step.
 
     Parameters
     ----------
-    proba : ndarray of float, shape (n_images, n_voters), in [0, 1]
-    rules : Rules
-    is_unlike : ndarray of bool, shape (n_images,), optional
-
-    Raises
-    ------
-    ValueError
-        See `majority`.
+    models : str or Path
+    ensemble : Ensemble
     """
-    votes = majority(proba, rules.voting, rules.threshold, rules.vote_weights)
-    defect_proba = rules.combination.defect_proba(np.asarray(proba, dtype=float))
-    if rules.operating_point is None:
-        verdicts, causes = _by_vote(votes, defect_proba, rules)
-    else:
-        verdicts, causes = _by_thresholds(votes, defect_proba, rules.operating_point)
-    if is_unlike is not None:
-        verdicts, causes = np.where(is_unlike, REVIEW, verdicts), np.where(is_unlike, Cause.UNLIKE, causes)
-    of_verdict = [defect_proba, 1 - defect_proba]
-    confidence = np.select([verdicts == BAD, verdicts == GOOD], of_verdict, np.maximum(*of_verdict))
-    return Decisions(verdicts, causes, defect_proba, confidence)
+    write_json(Path(models) / ENSEMBLE_FILE, ensemble.model_dump(mode="json"))
 
 
-def _by_vote(votes: np.ndarray, defect_proba: np.ndarray, rules: Rules) -> tuple[np.ndarray, np.ndarray]:
-    by_probability = np.where(defect_proba >= rules.threshold, BAD, GOOD)
-    if rules.voting == "soft":
-        return by_probability, np.full(len(votes), Cause.VOTE)
-    causes = np.select([votes == REVIEW, votes != by_probability], [Cause.TIE, Cause.DISAGREEMENT], Cause.VOTE)
-    return np.where(votes == by_probability, votes, REVIEW), causes
-
-
-def _by_thresholds(votes: np.ndarray, defect_proba: np.ndarray, point: OperatingPoint) -> tuple[np.ndarray, np.ndarray]:
-    passes, fails = defect_proba < point.pass_below, defect_proba >= point.fail_from
-    cases = [~passes & ~fails, votes == REVIEW, passes & (votes == BAD), passes]
-    verdicts = np.select(cases, [REVIEW, REVIEW, REVIEW, GOOD], BAD)
-    causes = np.select(cases[:3], [Cause.BAND, Cause.TIE, Cause.DISAGREEMENT], Cause.THRESHOLD)
-    return verdicts, causes
-
-
-def describe_ensemble(cards: list[dict], rules: Rules, data: dict, decoding: Decoding, guard: dict) -> dict:
-    """Return the content of ensemble.json.
+def read_ensemble(models: str | Path) -> Ensemble:
+    """Read and check ensemble.json, and load the plugins that it names.
 
     Parameters
     ----------
-    cards : list of dict
-        One per voter, as the training stages write them: ``name``, ``kind`` and ``files``.
-    rules : Rules
-    data : dict
-        What the voters were trained on.
-    decoding : Decoding
-        How their images were read, and how every image to be judged will be.
-    guard : dict
-        Entries ``file`` and ``network``; see `inspection.voters.stored.read_vouched`.
+    models : str or Path
+
+    Returns
+    -------
+    Ensemble
 
     Raises
     ------
     ModelsError
-        If the votes are to be weighted and no voter beats chance.
+        If it is missing, damaged or of another format; the message names file and key, and says what to run.
     """
-    if rules.voting == "weighted" and not sum(rules.vote_weights) > 0:
+    path = Path(models) / ENSEMBLE_FILE
+    if not path.is_file():
+        built = any(Path(models).glob("*.pkl")) or any(Path(models).glob("*.onnx"))
+        state = f"are half-built (no {ENSEMBLE_FILE})" if built else "do not exist"
+        raise ModelsError(f"The models in {models}/ {state}; run `dvc repro` (or `make repro`) to train them.")
+    try:
+        data = path.read_bytes()
+    except OSError as problem:
+        # A running pipeline deletes its outputs first, and may do so just now.
         raise ModelsError(
-            "ensemble.voting = weighted: no voter beats chance on its out-of-fold scores, so all weights are 0; "
-            "use hard or soft voting, or better data."
+            f"{path} cannot be read ({problem.strerror}); check again when `dvc repro` ends."
+        ) from problem
+    ensemble = parse_ensemble(data, str(path))
+    try:
+        load_plugins(ensemble.plugins)
+        rule = voting_rule(ensemble.voting)
+    except ConfigError as problem:
+        raise ModelsError(
+            f"{path} cannot be used here: {problem} If a plugin is missing, put it back; else delete the file and run "
+            "`dvc repro`."
+        ) from problem
+    if rule.is_weighted and not any(voter.weight for voter in ensemble.voters):
+        raise ModelsError(
+            f"{path} is damaged: voters: none has a weight, and {ensemble.voting} voting needs one; delete it and run "
+            "`dvc repro`."
         )
-    voters = [
-        {key: card[key] for key in ("name", "kind", "files")}
-        | {"weight": round(weight, 6), "coefficient": round(coefficient, 6)}
-        for card, weight, coefficient in zip(cards, rules.vote_weights, rules.combination.coefficients, strict=True)
-    ]
-    return {
-        "format": FORMAT,
-        "classes": list(CLASS_NAMES),
-        "voting": rules.voting,
-        "threshold": rules.threshold,
-        "intercept": round(rules.combination.intercept, 6),
-        "operating_point": rules.operating_point and asdict(rules.operating_point),
-        "guard": guard,
-        "trained_on": data,
-        "decoding": asdict(decoding),
-        "voters": voters,
-    }
+    return ensemble
 
 
-def read_rules(description: dict) -> Rules:
-    """Return the rules of an ensemble.json.
+def parse_ensemble(data: bytes, name: str) -> Ensemble:
+    """Check the content of ensemble.json, all but what depends on plugins.
+
+    Parameters
+    ----------
+    data : bytes
+        Of the file.
+    name : str
+        Of the file, for messages.
+
+    Returns
+    -------
+    Ensemble
 
     Raises
     ------
-    KeyError, TypeError
-        If it was not written by `describe_ensemble`.
+    ModelsError
+        See `read_ensemble`.
     """
-    voters, point = description["voters"], description["operating_point"]
-    return Rules(
-        description["voting"],
-        description["threshold"],
-        tuple(voter["weight"] for voter in voters),
-        Combination(tuple(voter["coefficient"] for voter in voters), description["intercept"]),
-        point and OperatingPoint(**point),
-    )
+    try:
+        number = _FormatOnly.model_validate_json(data).format
+        if type(number) is not int or number != FORMAT:
+            is_older = type(number) is int and 0 < number < FORMAT
+            written = f"format {number}, written by an earlier version" if is_older else "another format"
+            raise ModelsError(f"{name} is of {written}; this version reads format {FORMAT}: run `dvc repro`.")
+        return Ensemble.model_validate_json(data)
+    except ValidationError as problem:
+        raise ModelsError(f"{name} is damaged: {_describe(problem)}; delete it and run `dvc repro`.") from problem
+
+
+class _FormatOnly(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+    format: Any
+
+
+def _describe(problem: ValidationError) -> str:
+    problems = [_describe_one(error["loc"], error["msg"]) for error in problem.errors(include_url=False)]
+    further = len(problems) - _MOST_PROBLEMS
+    return "; ".join(problems[:_MOST_PROBLEMS]) + (f"; and {further} more" if further > 0 else "")
+
+
+def _describe_one(location: tuple[int | str, ...], message: str) -> str:
+    words = message.removeprefix("Value error, ")
+    key = ".".join(str(part) for part in location)
+    return f"{key}: {words[0].lower()}{words[1:]}" if key else f"{words[0].lower()}{words[1:]}"

@@ -7,7 +7,11 @@ from dataclasses import dataclass
 from math import ceil, log
 
 import numpy as np
+import numpy.typing as npt
 from scipy.stats import beta
+
+NEVER = float(np.nextafter(1, 2))
+"""The threshold ``fail_from`` where no part fails unseen: above every probability."""
 
 
 @dataclass(frozen=True)
@@ -37,20 +41,22 @@ class OperatingPoint:
     ----------
     pass_below : float in [0, 1]
         A part passes when its probability is ``<`` this.
-    fail_from : float in [0, 1], or above it when no part fails
+    fail_from : float in [0, 1], or `NEVER`
         A part fails when its probability is ``>=`` this; never below ``pass_below``.
-    max_escape_rate : float in (0, 1)
-        The promise: at most this share of all defective parts passes.
-    confidence : float in (0, 1)
-        Probability that the promise holds, over the drawing of the training images.
+    max_escape_rate : float in (0, 1), or None
+        The promise: at most this share of all defective parts passes. None when the thresholds are merely the cheapest
+        and nothing is promised.
+    confidence : float in (0, 1), or None
+        Probability that the promise holds, over the drawing of the training images. None without a promise.
     n_defects, n_escapes : int
-        Defects that the promise rests on, and how many of them pass.
+        Defects among the training images, copies counted once, and how many of them pass by their out-of-fold
+        probability. A promise rests on them.
     """
 
     pass_below: float
     fail_from: float
-    max_escape_rate: float
-    confidence: float
+    max_escape_rate: float | None
+    confidence: float | None
     n_defects: int
     n_escapes: int
 
@@ -79,20 +85,35 @@ def parts_needed(max_rate: float, confidence: float) -> int:
     Parameters
     ----------
     max_rate, confidence : float in (0, 1)
+
+    Returns
+    -------
+    int, >= 1
     """
     # Rounded: 1 - 0.95 is a little more than 0.05 in floating point.
     return ceil(round(log(1 - confidence) / log(1 - max_rate), 9))
 
 
 def allowed_hits(n_parts: int, max_rate: float, confidence: float) -> int:
-    """Return the most hits among ``n_parts`` whose bound stays within ``max_rate``; -1 when not even none does."""
+    """Return the most hits among parts whose bound stays within a rate.
+
+    Parameters
+    ----------
+    n_parts : int, >= 0
+    max_rate, confidence : float in (0, 1)
+
+    Returns
+    -------
+    int
+        -1 when not even no hit does; see `parts_needed`.
+    """
     hits = -1
     while hits + 1 < n_parts and rate_bound(hits + 1, n_parts, confidence) <= max_rate:
         hits += 1
     return hits
 
 
-def pass_threshold(proba: np.ndarray, max_rate: float, confidence: float) -> tuple[float, int] | None:
+def pass_threshold(proba: npt.NDArray[np.float64], max_rate: float, confidence: float) -> tuple[float, int] | None:
     """Return the largest threshold below which few enough defects lie.
 
     The threshold is an order statistic of the defects' probabilities, so the guarantee does not depend on their
@@ -120,7 +141,7 @@ def pass_threshold(proba: np.ndarray, max_rate: float, confidence: float) -> tup
     return threshold, int(np.sum(proba < threshold))
 
 
-def fail_threshold(proba: np.ndarray, max_rate: float, confidence: float) -> float | None:
+def fail_threshold(proba: npt.NDArray[np.float64], max_rate: float, confidence: float) -> float | None:
     """Return the smallest threshold that few enough good parts reach; the mirror image of `pass_threshold`.
 
     Parameters
@@ -138,43 +159,70 @@ def fail_threshold(proba: np.ndarray, max_rate: float, confidence: float) -> flo
 
 
 def cheapest_thresholds(
-    is_defect: np.ndarray, proba: np.ndarray, costs: Costs, highest_pass: float = np.inf
+    is_defect: npt.NDArray[np.bool_],
+    proba: npt.NDArray[np.float64],
+    costs: Costs,
+    highest_pass: float = np.inf,
 ) -> tuple[float, float]:
-    """Return the two thresholds with the lowest total cost on these parts; the first of equals.
+    """Return the two thresholds with the lowest total cost on these parts; the lowest of equals.
 
     Parameters
     ----------
     is_defect : ndarray of bool, shape (n_parts,)
-    proba : ndarray of float, shape (n_parts,)
+        At least one part.
+    proba : ndarray of float, shape (n_parts,), in [0, 1]
         Out-of-fold P(defective).
     costs : Costs
     highest_pass : float
-        No part passes from here on; at least the lowest probability.
+        ``pass_below`` may not lie above it; at least the lowest probability.
 
     Returns
     -------
     pass_below, fail_from : float
         Equal when reviewing never pays.
     """
+    distinct = np.unique(proba)
     # Every way to divide the sorted parts: below the first, between two different ones, above the last.
-    values = np.unique(proba)
-    candidates = np.append(values, np.nextafter(values[-1], np.inf))
-    escapes = np.searchsorted(np.sort(proba[is_defect]), candidates)
-    overkill = np.sum(~is_defect) - np.searchsorted(np.sort(proba[~is_defect]), candidates)
-    below = np.searchsorted(np.sort(proba), candidates)
-    passing = costs.escape * escapes - costs.review * below
-    failing = costs.overkill * overkill - costs.review * (len(proba) - below)
-    passing = np.where(candidates <= highest_pass, passing, np.inf)
-    # Of each upper threshold the best lower one, which is not above it.
-    high = int(np.argmin(np.minimum.accumulate(passing) + failing))
-    low = int(np.argmin(passing[: high + 1]))
-    return float(candidates[low]), float(candidates[high])
+    thresholds = np.append(distinct, np.nextafter(distinct[-1], np.inf))
+    n_below = np.searchsorted(np.sort(proba), thresholds)
+    n_defects_below = np.searchsorted(np.sort(proba[is_defect]), thresholds)
+    n_from = len(proba) - n_below
+    n_good_from = n_from - (np.sum(is_defect) - n_defects_below)
+    # Both against reviewing every part: a threshold saves the reviews on its side of it and adds the mistakes there.
+    cost_of_passing = costs.escape * n_defects_below - costs.review * n_below
+    cost_of_failing = costs.overkill * n_good_from - costs.review * n_from
+    cost_of_passing = np.where(thresholds <= highest_pass, cost_of_passing, np.inf)
+    # No part may both pass and fail: each upper threshold goes with the best lower one that is not above it.
+    best_cost_of_passing = np.minimum.accumulate(cost_of_passing)
+    upper = int(np.argmin(best_cost_of_passing + cost_of_failing))
+    lower = int(np.argmin(cost_of_passing[: upper + 1]))
+    return float(thresholds[lower]), float(thresholds[upper])
+
+
+def cheapest_operating_point(
+    is_defect: npt.NDArray[np.bool_], proba: npt.NDArray[np.float64], groups: npt.NDArray[np.str_], costs: Costs
+) -> OperatingPoint:
+    """Choose the thresholds that cost least on these parts, and promise nothing.
+
+    Parameters
+    ----------
+    is_defect, proba, groups, costs
+        As of `choose_operating_point`.
+
+    Returns
+    -------
+    OperatingPoint
+        Without ``max_escape_rate`` and ``confidence``.
+    """
+    pass_below, fail_from = cheapest_thresholds(is_defect, proba, costs)
+    of_defects = _one_per_group(proba[is_defect], groups[is_defect], np.minimum)
+    return OperatingPoint(pass_below, fail_from, None, None, len(of_defects), int(np.sum(of_defects < pass_below)))
 
 
 def choose_operating_point(
-    is_defect: np.ndarray,
-    proba: np.ndarray,
-    groups: np.ndarray,
+    is_defect: npt.NDArray[np.bool_],
+    proba: npt.NDArray[np.float64],
+    groups: npt.NDArray[np.str_],
     max_escape_rate: float,
     max_overkill_rate: float,
     confidence: float,
@@ -196,7 +244,7 @@ def choose_operating_point(
         Share of good parts that may fail without review, used without ``costs``; 0 leaves no review band.
     confidence : float in (0, 1)
     costs : Costs or None
-        The band is then the cheapest that keeps the promise.
+        The band is then the cheapest that keeps the promise, and ``max_overkill_rate`` must be 0.
 
     Returns
     -------
@@ -216,13 +264,15 @@ def choose_operating_point(
         of_good = _one_per_group(proba[~is_defect], groups[~is_defect], np.maximum)
         limit = fail_threshold(of_good, max_overkill_rate, confidence)
         # Too few good parts for a bound: none may fail without a look at it.
-        fail_from = float(np.nextafter(1, 2)) if limit is None else limit
+        fail_from = NEVER if limit is None else limit
     return OperatingPoint(
         pass_below, max(pass_below, fail_from), max_escape_rate, confidence, len(of_defects), n_escapes
     )
 
 
-def _one_per_group(proba: np.ndarray, groups: np.ndarray, of_group: np.ufunc) -> np.ndarray:
+def _one_per_group(
+    proba: npt.NDArray[np.float64], groups: npt.NDArray[np.str_], of_group: np.ufunc
+) -> npt.NDArray[np.float64]:
     names, members = np.unique(groups, return_inverse=True)
     start = -np.inf if of_group is np.maximum else np.inf
     chosen = np.full(len(names), start)

@@ -1,15 +1,24 @@
 """The rules of an ensemble, learned from the out-of-fold scores of its voters."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from inspection.config import DecisionParams, EnsembleParams
-from inspection.decision.combination import combine_across_folds, fit_combination, vote_weights
-from inspection.decision.ensemble import Rules
-from inspection.decision.operating_point import Costs, OperatingPoint, choose_operating_point, parts_needed
-from inspection.labels import DEFECTIVE
+from inspection.decision.combination import fit_across_folds, vote_weights
+from inspection.decision.operating_point import (
+    Costs,
+    OperatingPoint,
+    cheapest_operating_point,
+    choose_operating_point,
+    parts_needed,
+)
+from inspection.decision.rules import Rules, decide
+from inspection.decision.voting import voting_rule
+from inspection.labels import CLASS_NAMES, DEFECTIVE
 
 
 @dataclass(frozen=True)
@@ -20,18 +29,27 @@ class FittedRules:
     ----------
     rules : Rules
     out_of_fold : ndarray of float, shape (n_images,), in (0, 1)
-        The ensemble's P(defective) of each training image by voters and a combination that did not see its fold.
+        The ensemble's P(defective) of each training image: by voters that did not see its fold, and by a combination
+        fitted on the scores of the other folds. Those scores come from voters some of which did see this fold, so the
+        combination, a handful of numbers, is not wholly blind to it.
     notice : str
         Why a promise that was asked for cannot be made; empty when it can, or when none was asked for.
     """
 
     rules: Rules
-    out_of_fold: np.ndarray
+    out_of_fold: npt.NDArray[np.float64]
     notice: str
 
 
-def fit_rules(proba: np.ndarray, rows: pd.DataFrame, ensemble: EnsembleParams, decision: DecisionParams) -> FittedRules:
+def fit_rules(
+    proba: npt.NDArray[np.float64], rows: pd.DataFrame, ensemble: EnsembleParams, decision: DecisionParams
+) -> FittedRules:
     """Weigh the voters, combine them, and choose the operating point.
+
+    A promise rests on one quantity: of each group of defective training images the lowest out-of-fold probability.
+    The thresholds are order statistics of these numbers, as if they were probabilities that the served models give to
+    new defects. The served voters and their combination are means of those that gave them; a mean scatters less than
+    its parts, so that fewer defects, not more, lie far below the others.
 
     Parameters
     ----------
@@ -41,25 +59,35 @@ def fit_rules(proba: np.ndarray, rows: pd.DataFrame, ensemble: EnsembleParams, d
         Training rows of the manifest: ``label``, ``weight``, ``fold`` and ``group``.
     ensemble : EnsembleParams
     decision : DecisionParams
+
+    Returns
+    -------
+    FittedRules
+
+    Raises
+    ------
+    ConfigError
+        If the voting rule is unknown.
     """
+    voting_rule(ensemble.voting)
     labels, weights, folds = (rows[column].to_numpy() for column in ("label", "weight", "fold"))
-    out_of_fold = combine_across_folds(proba, labels, weights, folds)
-    point, notice = _keep_promise(labels == DEFECTIVE, out_of_fold, rows["group"].to_numpy(), decision)
-    rules = Rules(
-        ensemble.voting,
-        ensemble.threshold,
-        tuple(vote_weights(proba, labels, ensemble.threshold)),
-        fit_combination(proba, labels, weights),
-        point,
-    )
-    return FittedRules(rules, out_of_fold, notice)
+    fitted = fit_across_folds(proba, labels, weights, folds)
+    groups = rows["group"].to_numpy()
+    point, notice = _choose_point(labels == DEFECTIVE, fitted.out_of_fold, groups, decision)
+    vote = tuple(vote_weights(proba, labels, ensemble.threshold))
+    rules = Rules(ensemble.voting, ensemble.threshold, vote, fitted.combination, point)
+    return FittedRules(rules, fitted.out_of_fold, notice)
 
 
-def _keep_promise(
-    is_defect: np.ndarray, proba: np.ndarray, groups: np.ndarray, decision: DecisionParams
+def _choose_point(
+    is_defect: npt.NDArray[np.bool_],
+    proba: npt.NDArray[np.float64],
+    groups: npt.NDArray[np.str_],
+    decision: DecisionParams,
 ) -> tuple[OperatingPoint | None, str]:
+    costs = None if decision.cost is None else Costs(**decision.cost.model_dump())
     if not decision.max_escape_rate:
-        return None, ""
+        return None if costs is None else cheapest_operating_point(is_defect, proba, groups, costs), ""
     point = choose_operating_point(
         is_defect,
         proba,
@@ -67,7 +95,7 @@ def _keep_promise(
         decision.max_escape_rate,
         decision.max_overkill_rate,
         decision.confidence,
-        decision.cost and Costs(**decision.cost.model_dump()),
+        costs,
     )
     if point is not None:
         return point, ""
@@ -78,3 +106,38 @@ def _keep_promise(
         f"least {needed} defective training parts that are no copies of one another, and there are {n_defects}. "
         "Nothing is promised: the vote decides. Add photographs of defects, or promise less."
     )
+
+
+def out_of_fold_table(
+    fitted: FittedRules, proba: npt.NDArray[np.float64], rows: pd.DataFrame, voters: Sequence[str]
+) -> pd.DataFrame:
+    """Return what the rules say of training images that the voters did not see.
+
+    These are the verdicts to choose params by: no test image is involved. Weights and thresholds were chosen on the
+    same scores, a handful of numbers for all images.
+
+    Parameters
+    ----------
+    fitted : FittedRules
+    proba, rows
+        As of `fit_rules`; ``rows`` with ``path``.
+    voters : sequence of str, shape (n_voters,)
+
+    Returns
+    -------
+    DataFrame, shape (n_images, 6 + n_voters)
+        ``path``; ``actual`` and ``verdict`` as words; ``defect_proba``, ``confidence`` and ``cause`` of the ensemble;
+        and each voter's out-of-fold P(defective). No photograph is unlike the others here: the guard learned from all.
+    """
+    decisions = decide(proba, fitted.rules, defect_proba=fitted.out_of_fold)
+    table = pd.DataFrame(
+        {
+            "path": rows["path"].to_numpy(),
+            "actual": [CLASS_NAMES[label] for label in rows["label"]],
+            "verdict": decisions.verdicts,
+            "defect_proba": decisions.defect_proba,
+            "confidence": decisions.confidence,
+            "cause": decisions.causes,
+        }
+    )
+    return pd.concat([table, pd.DataFrame(proba, columns=list(voters))], axis=1)

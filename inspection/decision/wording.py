@@ -7,7 +7,14 @@ _MOST_DIGITS = 15
 
 
 def percent(probability: float, digits: int = 1) -> str:
-    """Return a probability as text that never claims certainty by rounding."""
+    """Return a probability as text that never claims certainty by rounding.
+
+    Parameters
+    ----------
+    probability : float in [0, 1]
+    digits : int, >= 0
+        Decimals of the percentage.
+    """
     step = 10 ** -(digits + 2)
     if 1 - step / 2 <= probability < 1:
         return f">{1 - step:.{digits}%}"
@@ -16,8 +23,13 @@ def percent(probability: float, digits: int = 1) -> str:
     return f"{probability:.{digits}%}"
 
 
-def percent_beside(probability: float, limit: float) -> str:
-    """Return a probability as text with as many decimals as tell it from a limit, unless both are equal."""
+def percent_distinct(probability: float, limit: float) -> str:
+    """Return a probability as text with as many decimals as tell it from a limit, unless both are equal.
+
+    Parameters
+    ----------
+    probability, limit : float in [0, 1]
+    """
     if probability == limit:
         return percent(probability)
     texts = ((percent(probability, digits), percent(limit, digits)) for digits in range(1, _MOST_DIGITS))
@@ -25,12 +37,22 @@ def percent_beside(probability: float, limit: float) -> str:
 
 
 def setting(share: float) -> str:
-    """Return a share that somebody chose as text, to the last digit."""
+    """Return a share that somebody chose as text, to the last digit.
+
+    Parameters
+    ----------
+    share : float in [0, 1]
+    """
     return f"{100 * share:.6g}%"
 
 
 def threshold_words(point: OperatingPoint, defect_proba: float | None = None) -> tuple[str, str, str]:
     """Return both thresholds and a probability as text, with as many decimals as keep different ones different.
+
+    Parameters
+    ----------
+    point : OperatingPoint
+    defect_proba : float in [0, 1], optional
 
     Returns
     -------
@@ -43,4 +65,5 @@ def threshold_words(point: OperatingPoint, defect_proba: float | None = None) ->
         texts = {value: percent(value, digits) for value in values}
         if len(set(texts.values())) == len(values) and not any(texts[limit][0] in "<>" for limit in limits):
             break
-    return texts[point.pass_below], texts.get(point.fail_from, ""), texts.get(defect_proba, "")
+    text = "" if defect_proba is None else texts[defect_proba]
+    return texts[point.pass_below], texts.get(point.fail_from, ""), text

@@ -22,7 +22,9 @@ _METRICS = {
 _TERMS = (
     "The escape rate is the share of defective parts that pass, the overkill rate the share of good parts that fail, "
     "the review rate the share of all parts that a person must look at. ECE is the expected calibration error. Numbers "
-    "are those of the test images, which no model and no rule has seen; intervals are 95 %."
+    "are those of the test images, which no model and no rule has seen; a part under review has not passed, so that a "
+    "reviewed defect counts as right and a reviewed good part as wrong. Intervals are 95 %, with photographs of one "
+    "group (copies, series, one part taken several times) taken together, since they are no independent observations."
 )
 
 
@@ -61,7 +63,11 @@ def _verdicts(folder: Path, ensemble: dict, rule: str) -> Section:
         "What to expect of the verdicts",
         f"{rule}\n\n{_TERMS}",
         (
-            Table(pd.DataFrame(lines), f"Measured on {ensemble['n_images']} test images with their share of defects."),
+            Table(
+                pd.DataFrame(lines),
+                f"Measured on {ensemble['n_images']} test images in {ensemble['n_groups']} groups, with their share of "
+                "defects.",
+            ),
             Picture(folder / "scores.png", "Histogram of the ensemble's probability for defective and for good parts."),
             Picture(
                 folder / "tradeoff.png",
@@ -71,48 +77,71 @@ def _verdicts(folder: Path, ensemble: dict, rule: str) -> Section:
             Picture(
                 folder / "rates_by_value.png",
                 "Escape and overkill rate per kind of part, defect and label.",
-                "A part that goes to review neither escapes nor is overkill. The accuracy in curves/rates_by_value.csv "
-                "counts every review as wrong; that of the models below counts it as not passing, so that a defect "
-                "under review is right.",
+                "A part that goes to review neither escapes nor is overkill.",
             ),
         ),
     )
 
 
 def _rule(out_of_fold: dict, voting: str, decision: DecisionParams) -> str:
-    if out_of_fold["operating_point"]:
-        point = out_of_fold["operating_point"][0]
-        fails = f"fails from {point['fail_from']:.4g}" if point["fail_from"] <= 1 else "none fails unseen"
+    if not out_of_fold["operating_point"]:
+        asked = f" A promise of {setting(decision.max_escape_rate)} was asked for and the data cannot support it."
         return (
-            f"A part passes when its probability of a defect is below {point['pass_below']:.4g} and {fails}; a person "
-            f"looks at {'those between' if point['fail_from'] <= 1 else 'the others'}. Promise: with confidence "
-            f"{point['confidence']:g} at most {setting(point['max_escape_rate'])} of the defective parts pass. It "
-            f"rests on {point['n_defects']} defective training parts, {point['n_escapes']} of which pass by models "
-            "that did not see them."
+            f"The vote decides ({voting}); nothing is promised about the share of defects that pass."
+            f"{asked if decision.max_escape_rate else ''}"
         )
-    asked = f" A promise of {setting(decision.max_escape_rate)} was asked for and the data cannot support it."
+    point = out_of_fold["operating_point"][0]
+    if point["fail_from"] > 1:
+        fails, reviewed = "none fails unseen", "the others"
+    elif point["fail_from"] == point["pass_below"]:
+        fails, reviewed = "fails otherwise", "those that would pass against the vote"
+    else:
+        fails, reviewed = f"fails from {point['fail_from']:.4g}", "those between"
+    thresholds = (
+        f"A part passes when its probability of a defect is below {point['pass_below']:.4g} and {fails}; a person "
+        f"looks at {reviewed}. "
+    )
+    rests_on = (
+        f"{point['n_defects']} defective training parts, {point['n_escapes']} of which pass by models that did not "
+        "see them."
+    )
+    if point["max_escape_rate"] is None:
+        return f"{thresholds}These are the cheapest thresholds; nothing is promised. They rest on {rests_on}"
     return (
-        f"The vote decides ({voting}); nothing is promised about the share of defects that pass."
-        f"{asked if decision.max_escape_rate else ''}"
+        f"{thresholds}Promise: with confidence {point['confidence']:g} at most {setting(point['max_escape_rate'])} of "
+        f"the defective parts pass. It rests on {rests_on}"
     )
 
 
 def _voters(folder: Path, out_of_fold: dict) -> Section:
     files = [folder / "ensemble.json", *sorted((folder / "voters").glob("*.json"))]
-    lines = [{"model": path.stem} | {words: read_json(path)[key] for key, words in _METRICS.items()} for path in files]
+    tested = pd.DataFrame([_line(path.stem, read_json(path)) for path in files])
+    unseen = pd.DataFrame([_line("ensemble", out_of_fold)])
     earned = pd.DataFrame(out_of_fold["voters"]).rename(
         columns={"roc_auc": "AUC", "roc_auc_of_others": "AUC of the ensemble without it"}
     )
     return Section(
         "The voters and their ensemble",
-        "Which voters earn their place shows on the training images, by models that did not see them: the ensemble "
-        f"reaches an AUC of {out_of_fold['roc_auc']:.4f} there.",
+        "Params are to be chosen by the training images, as models judge them that did not see them (out of fold): "
+        f"the ensemble reaches an AUC of {out_of_fold['roc_auc']:.4f} there, and each voter shows what it is worth. "
+        "The test images are for the record.",
         (
-            Table(pd.DataFrame(lines), "Test images."),
-            Table(earned, "Out-of-fold scores of the training images."),
+            Table(unseen, "Training images, out of fold, by the rule of this run."),
+            Table(earned, "Voters on the training images, out of fold."),
+            Table(tested, "Test images."),
             Picture(folder / "agreement.png", "Share of test images on which each two voters agree."),
         ),
     )
+
+
+def _line(model: str, metrics: dict) -> dict[str, str | float]:
+    """Return a row of a table of models: their metrics, and intervals as text."""
+    line: dict[str, str | float] = {"model": model}
+    for key, words in _METRICS.items():
+        line[words] = metrics[key]
+        if f"{key}_low" in metrics:
+            line[f"{words}, 95\u00a0%"] = f"{metrics[f'{key}_low']:.3f}–{metrics[f'{key}_high']:.3f}"
+    return line
 
 
 def _calibration(folder: Path, out_of_fold: dict) -> Section:
@@ -120,7 +149,13 @@ def _calibration(folder: Path, out_of_fold: dict) -> Section:
         "Do the probabilities mean what they say?",
         "Of parts given 30 %, three in ten should be defective. On out-of-fold scores the expected calibration error "
         f"is {out_of_fold['ece']:.3f} and the Brier score {out_of_fold['brier']:.3f}.",
-        (Picture(folder / "calibration.png", "Predicted probability against the observed share of defects."),),
+        (
+            Picture(
+                folder / "calibration.png",
+                "Predicted probability against the observed share of defects.",
+                "Test images, in ten bins of equal width.",
+            ),
+        ),
     )
 
 

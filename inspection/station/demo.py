@@ -4,8 +4,8 @@ import numpy as np
 
 from inspection.data.images import decode
 from inspection.decision.combination import mean_log_odds
-from inspection.decision.ensemble import Rules
-from inspection.decision.inspector import Verdict, make_verdicts
+from inspection.decision.rules import Rules
+from inspection.decision.verdict import Verdict, make_verdicts
 from inspection.files import sha256_bytes
 
 VOTERS = (

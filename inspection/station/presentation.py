@@ -6,16 +6,12 @@ Names of models and messages are other people's words: here they become escaped 
 import re
 from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING
 
-from inspection.decision.ensemble import BAD, GOOD, Cause, Rules
 from inspection.decision.operating_point import OperatingPoint
-from inspection.decision.wording import percent, percent_beside, setting, threshold_words
+from inspection.decision.rules import BAD, GOOD, Cause, Rules
+from inspection.decision.verdict import Verdict, Vote
+from inspection.decision.wording import percent, percent_distinct, setting, threshold_words
 from inspection.labels import CLASS_NAMES, REVIEW
-
-if TYPE_CHECKING:
-    # Brings ONNX Runtime, and the viewer's frame is drawn before it.
-    from inspection.decision.inspector import Verdict, Vote
 
 
 @dataclass(frozen=True)
@@ -45,11 +41,6 @@ LOOKS = {
     REVIEW: Look("?", "REVIEW", "REVIEW", "#f0b400", "#1c2733", "#fff8e1"),
     BAD: Look("✕", "DEFECTIVE", "FAIL", "#d55e00", "#ffffff", "#fdf0e6"),
 }
-VOTING_WORDS = {
-    "hard": "majority of the models (hard)",
-    "soft": "the ensemble's probability (soft)",
-    "weighted": "weighted majority (weighted)",
-}
 FONT = "Source Sans, sans-serif"
 INK = "#1c2733"
 SMALL_TEXT = {"fill": "#52606d", "fontSize": 13, "fontFamily": FONT}
@@ -74,20 +65,33 @@ def breakable(name: str) -> str:
 def rule_facts(rules: Rules) -> dict[str, str]:
     """Return what the sidebar says of the rules, by term."""
     point = rules.operating_point
-    voting = VOTING_WORDS.get(rules.voting, rules.voting)
+    voting = f"{rules.voting_rule.summary} ({rules.voting})"
     threshold = f"defective at {rules.threshold:g} or more"
     if point is None:
         return {"Voting rule": voting, "Threshold": threshold, "Promise": "none: the vote decides"}
     pass_below, fail_from, _ = threshold_words(point)
     fails = f"fail from {fail_from}" if fail_from else "none fails unseen"
     return {
-        "Promise": f"at most {setting(point.max_escape_rate)} of the defects pass, with confidence "
-        f"{setting(point.confidence)}; rests on {counted(point.n_defects, 'defect')}, {point.n_escapes} of which "
-        f"{'passes' if point.n_escapes == 1 else 'pass'}",
+        "Promise": promise_words(point),
         "Probability of a defect": f"parts pass below {pass_below}, {fails}",
         "Threshold of a vote": threshold,
         "Voting rule": f"{voting}; a part passes only when the vote agrees",
     }
+
+
+def promise_words(point: OperatingPoint) -> str:
+    """Say what is promised of the parts that pass, and on how many defects that rests.
+
+    Parameters
+    ----------
+    point : OperatingPoint
+    """
+    passing = f"{counted(point.n_defects, 'defect')}, {point.n_escapes} of which "
+    passing += "passes" if point.n_escapes == 1 else "pass"
+    if point.max_escape_rate is None or point.confidence is None:
+        return f"none: the thresholds are the cheapest on the training images, with {passing}"
+    most, confidence = setting(point.max_escape_rate), setting(point.confidence)
+    return f"at most {most} of the defects pass, with confidence {confidence}; rests on {passing}"
 
 
 def counted(number: int, noun: str) -> str:
@@ -95,8 +99,8 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def confidence_words(verdict: "Verdict", rules: Rules) -> str:
-    """Say what the overall confidence is; see `inspection.decision.ensemble.Decisions`."""
+def confidence_words(verdict: Verdict, rules: Rules) -> str:
+    """Say what the overall confidence is; see `inspection.decision.rules.Decisions`."""
     kind = "simulated" if verdict.simulated else "calibrated"
     words = f"Overall confidence: the {kind} probability that the ensemble gives to "
     if verdict.verdict != REVIEW:
@@ -108,7 +112,7 @@ def confidence_words(verdict: "Verdict", rules: Rules) -> str:
     return words
 
 
-def _why_below_half(verdict: "Verdict", rules: Rules) -> str:
+def _why_below_half(verdict: Verdict, rules: Rules) -> str:
     if verdict.confidence >= 0.5:
         return ""
     point, is_defective = rules.operating_point, verdict.verdict == BAD
@@ -121,12 +125,12 @@ def _why_below_half(verdict: "Verdict", rules: Rules) -> str:
     return words + f"parts fail from {fail_from}."
 
 
-def is_unlike(verdict: "Verdict") -> bool:
+def is_unlike(verdict: Verdict) -> bool:
     """Return whether the photograph is too far from the training images to be judged."""
     return verdict.cause == Cause.UNLIKE
 
 
-def likeness_words(verdict: "Verdict") -> str:
+def likeness_words(verdict: Verdict) -> str:
     """Say how far the photograph lies from the training images."""
     kin, distance = "Like", verdict.unlikeness
     if is_unlike(verdict):
@@ -135,16 +139,16 @@ def likeness_words(verdict: "Verdict") -> str:
     return f"{kin} the training images: distance {distance:.2f} of the allowed 1.00."
 
 
-def weight_words(verdict: "Verdict", rules: Rules) -> str:
+def weight_words(verdict: Verdict, rules: Rules) -> str:
     """Say how much the votes for a defect weigh under weighted voting."""
-    share = percent_beside(rules.share_of_vote([vote.label == BAD for vote in verdict.votes]), 0.5)
+    share = percent_distinct(float(rules.share_of_defective(verdict.vote_proba[None])[0]), 0.5)
     return f"The votes are weighted by how often each model was right: those for defective weigh {share} of all."
 
 
 # HTML
 
 
-def verdict_card(verdict: "Verdict") -> str:
+def verdict_card(verdict: Verdict) -> str:
     """Return the verdict, large, with its reason."""
     look = LOOKS[verdict.verdict]
     simulated = '<span class="simulated">SIMULATED</span>' if verdict.simulated else ""
@@ -156,7 +160,7 @@ def verdict_card(verdict: "Verdict") -> str:
         <p class="reason">{escape(verdict.reason)}</p></section>"""
 
 
-def zone_scale(verdict: "Verdict", point: OperatingPoint) -> str:
+def zone_scale(verdict: Verdict, point: OperatingPoint) -> str:
     """Return a scale of the probability of a defect, with the zones of the outcomes and a mark where this part lies."""
     pass_below, fail_from, here = threshold_words(point, verdict.defect_proba)
     ends = [0, *(min(limit, 1) for limit in (point.pass_below, point.fail_from)), 1]
@@ -192,7 +196,7 @@ def _key(look: Look, span: str) -> str:
 
 def _exception(cause: str) -> str:
     """Say why a part is reviewed that the scale alone would pass or fail."""
-    words = {
+    words: dict[str, str] = {
         Cause.UNLIKE: "The thresholds hold for photographs like the training images only, so they do not decide here.",
         Cause.TIE: "The thresholds do not decide here, since the votes are tied.",
         Cause.DISAGREEMENT: "The part does not pass, since the vote says defective.",
@@ -200,7 +204,7 @@ def _exception(cause: str) -> str:
     return f'<p class="note">{words[cause]}</p>' if cause in words else ""
 
 
-def vote_table(votes: tuple["Vote", ...], threshold: float) -> str:
+def vote_table(votes: tuple[Vote, ...], threshold: float) -> str:
     """Return the table of the votes, with a bar for each confidence; ``threshold`` is that of a vote."""
     rows = "".join(_vote_row(vote, threshold) for vote in votes)
     return f"""<div class="wide"><table class="votes"><thead><tr><th scope="col">Model</th><th scope="col">Vote</th>
@@ -208,28 +212,28 @@ def vote_table(votes: tuple["Vote", ...], threshold: float) -> str:
         <tbody>{rows}</tbody></table></div>"""
 
 
-def _vote_row(vote: "Vote", threshold: float) -> str:
+def _vote_row(vote: Vote, threshold: float) -> str:
     look = LOOKS[vote.label]
     bar = f'<div class="bar"><div style="width: {vote.confidence:.1%}; background: {look.colour}"></div></div>'
     return (
         f'<tr><th scope="row">{breakable(vote.voter)}</th>'
         f'<td class="vote"><b style="color: {look.colour}">{look.symbol}</b> {look.word.capitalize()}</td>'
         f'<td class="bars">{bar}</td><td class="number">{percent(vote.confidence)}</td>'
-        f'<td class="number">{percent_beside(vote.defect_proba, threshold)}</td></tr>'
+        f'<td class="number">{percent_distinct(vote.defect_proba, threshold)}</td></tr>'
     )
 
 
 # Charts
 
 
-def count_votes(votes: tuple["Vote", ...]) -> dict[str, int]:
+def count_votes(votes: tuple[Vote, ...]) -> dict[str, int]:
     """Return how many models voted for each class."""
     return {name: sum(vote.label == name for vote in votes) for name in CLASS_NAMES}
 
 
 def gauge_text(confidence: float) -> str:
     """Return the overall confidence as text; one below 50%, of which much is said, never looks like 50%."""
-    return percent_beside(confidence, 0.5)
+    return percent_distinct(confidence, 0.5)
 
 
 def gauge_options(confidence: float, colour: str) -> dict:

@@ -7,6 +7,7 @@ of a voter, and a voter that params.yaml no longer names cannot stay behind.
 import io
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,33 +25,39 @@ class TrainedFiles:
     Attributes
     ----------
     kind : str
-        ``cnn``, ``svm``, ``random_forest`` or ``xgboost``.
+        ``cnn``, or the name of a classifier.
     files : dict of str to str
         Role to file name below the models folder: ``network``, and ``classifier`` and ``scaler`` of a shallow voter.
-    hyperparameters : dict
-        Values a search chose.
+    hyperparameters : dict of str to object
+        Values a search chose; JSON can hold them.
     """
 
     kind: str
     files: dict[str, str]
-    hyperparameters: dict
+    hyperparameters: dict[str, object]
 
 
 def write_card(
     cards: str | Path, models: str | Path, voter: str, trained: TrainedFiles, rows: pd.DataFrame, proba: np.ndarray
 ) -> None:
-    """Write the card of a voter, and its out-of-fold scores beside the models.
+    """Write the card of a voter to ``cards``, and its out-of-fold scores to ``models/out_of_fold``.
 
     Parameters
     ----------
     cards, models : str or Path
         Folders.
     voter : str
+        Name of the voter, and of both files.
     trained : TrainedFiles
     rows : DataFrame
-        The manifest's rows that have an out-of-fold score.
-    proba : ndarray of float, shape (n_rows,)
+        The manifest's rows that have an out-of-fold score, with ``path`` and ``label``.
+    proba : ndarray of float, shape (n_rows,), in [0, 1]
         P(defective) of ``rows`` by a model that did not see them.
+
+    Raises
+    ------
+    FileNotFoundError
+        If one of the voter's files was not written.
     """
     scores_name = f"out_of_fold/{voter}.csv"
     scores = pd.DataFrame({"path": rows["path"].to_numpy(), "label": rows["label"].to_numpy(), "defect_proba": proba})
@@ -73,13 +80,25 @@ def write_card(
     write_json(Path(cards) / f"{voter}.json", content)
 
 
-def read_cards(cards: str | Path, voters: list[str]) -> list[dict]:
+def read_cards(cards: str | Path, voters: list[str]) -> list[dict[str, Any]]:
     """Read the cards of exactly these voters, and delete those of voters that are no longer declared.
+
+    Parameters
+    ----------
+    cards : str or Path
+        Folder.
+    voters : list of str
+        Names, in the order wanted.
+
+    Returns
+    -------
+    list of dict
+        Per voter ``name``, ``kind``, ``files``, ``out_of_fold`` and ``hyperparameters``, as `write_card` wrote them.
 
     Raises
     ------
     ModelsError
-        If a card is missing.
+        If a card is missing or damaged.
     """
     for path in sorted(Path(cards).glob("*.json")):
         if path.stem not in voters:
@@ -91,14 +110,14 @@ def read_cards(cards: str | Path, voters: list[str]) -> list[dict]:
     return [_read_description(Path(cards) / f"{voter}.json") for voter in voters]
 
 
-def _read_description(path: Path) -> dict:
+def _read_description(path: Path) -> dict[str, Any]:
     match read_json(path, ModelsError):
         case {"voter": [{"name": path.stem, "kind": str(), "files": dict(), "out_of_fold": dict()} as description]}:
             return description
     raise ModelsError(f"{path} is not the card of a voter; delete it and run `dvc repro`.")
 
 
-def read_out_of_fold(models: str | Path, card: dict, rows: pd.DataFrame) -> np.ndarray:
+def read_out_of_fold(models: str | Path, card: dict[str, Any], rows: pd.DataFrame) -> np.ndarray:
     """Return the out-of-fold scores of a voter.
 
     Parameters

@@ -1,12 +1,15 @@
 """Feature vectors of photographs: computed once per image and backbone, kept with what they were computed from."""
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from zipfile import BadZipFile
 
 import numpy as np
+import onnxruntime
 import pandas as pd
+import PIL
 
 from inspection.data.images import AS_STORED, Decoding, resize
 from inspection.data.manifest import iterate_pixels
@@ -40,12 +43,13 @@ def extract_features(
     backbone_path: str | Path,
     rows: pd.DataFrame,
     cache_folder: str | Path,
-    progress: Callable = lambda items, total: items,
+    progress: Callable[[Iterable[np.ndarray], int], Iterable[np.ndarray]] = lambda images, total: images,
     decoding: Decoding = AS_STORED,
 ) -> Features:
     """Run a backbone over the images of a manifest, computing only what the side cache does not hold.
 
-    The cache is keyed by the fingerprints of backbone and image, so it cannot be stale; deleting it costs time only.
+    The cache is keyed by the decoded pixels and by everything that makes vectors of them, see `cache_key`; deleting it
+    costs time only.
 
     Parameters
     ----------
@@ -66,7 +70,7 @@ def extract_features(
     """
     data = Path(backbone_path).read_bytes()
     fingerprint = sha256_bytes(data)
-    cache = Path(cache_folder) / fingerprint
+    cache = Path(cache_folder) / cache_key(fingerprint)
     known = _read_cache(cache)
     # By their pixels: another decoding makes another picture of the same file.
     new = rows[~rows["pixels_sha256"].isin(known)].drop_duplicates("pixels_sha256")
@@ -83,8 +87,42 @@ def extract_features(
     return Features(vectors, rows["sha256"].to_numpy(dtype=str), fingerprint)
 
 
+def cache_key(backbone_sha256: str) -> str:
+    """Return the name of the folder that holds the vectors of one backbone as this installation computes them.
+
+    It stands for the network, the versions of ONNX Runtime and Pillow, and what `inspection.data.images.resize` does:
+    two test pictures, one scaled down and one up, show any change of it, which a version written down by hand would
+    not. To hash every resized photograph instead would mean to decode them all in every run.
+
+    Parameters
+    ----------
+    backbone_sha256 : str
+        Of the ONNX file.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits.
+    """
+    rows, columns, channels = np.ogrid[:97, :61, :3]
+    picture = ((rows * 7 + columns * 11 + channels * 31) ** 2 % 251).astype(np.uint8)
+    key = {
+        "backbone": backbone_sha256,
+        "resize": [sha256_bytes(resize(picture, size).tobytes()) for size in (32, 128)],
+        "onnxruntime": onnxruntime.__version__,
+        "pillow": PIL.__version__,
+    }
+    return sha256_bytes(json.dumps(key).encode())
+
+
 def write_features(path: str | Path, features: Features) -> None:
-    """Write features as ``.npz``, in one step; the same features give the same bytes."""
+    """Write features as ``.npz``, in one step; the same features give the same bytes.
+
+    Parameters
+    ----------
+    path : str or Path
+    features : Features
+    """
     with replacing(path) as temporary:
         np.savez(
             temporary,
@@ -96,6 +134,16 @@ def write_features(path: str | Path, features: Features) -> None:
 
 def read_features(path: str | Path, rows: pd.DataFrame) -> Features:
     """Read features and check that they belong to these rows of the manifest.
+
+    Parameters
+    ----------
+    path : str or Path
+    rows : DataFrame
+        Rows of a manifest, in the order in which the features were written.
+
+    Returns
+    -------
+    Features
 
     Raises
     ------
@@ -113,7 +161,7 @@ def read_features(path: str | Path, rows: pd.DataFrame) -> Features:
 
 
 def _read_cache(folder: Path) -> dict[str, np.ndarray]:
-    known = {}
+    known: dict[str, np.ndarray] = {}
     for path in sorted(folder.glob("*.npz")):
         try:
             with np.load(path, allow_pickle=False) as arrays:

@@ -2,21 +2,24 @@
 
 import io
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from math import ceil
 from pathlib import Path
 from zipfile import BadZipFile
 
 import numpy as np
-from sklearn.decomposition import PCA
+from sklearn.neighbors import NearestNeighbors
+from threadpoolctl import threadpool_limits
 
 from inspection.errors import ModelsError
 from inspection.files import replacing
 
-N_COMPONENTS = 64
 N_NEIGHBOURS = 5
 _LEAST_DEVIATION = 1e-3
 """Of a feature over the training images; one that never varies would turn rounding into distance."""
-_FAR = 1000.0
+_LARGEST = 60_000.0
+"""Standardised feature that is kept: float16 ends at 65,504."""
+_BEYOND_ANY_LIMIT = 1000.0
 """Multiple of a limit of 0 that any distance is: a number, since JSON knows no infinity."""
 
 
@@ -24,23 +27,23 @@ _FAR = 1000.0
 class Guard:
     """Training images in feature space, and how far from them a photograph may lie.
 
+    All features are kept, in half precision: fewer principal components find other neighbours (on ELPV the nearest one
+    in 26 % of the cases with 64 of 1,152, and in 1 % with 768), half precision finds the same.
+
     Attributes
     ----------
     mean, deviation : ndarray of float32, shape (n_features,)
         Of the training images.
-    components : ndarray of float32, shape (n_components, n_features)
-        Principal components of the standardised features.
-    bank : ndarray of float32, shape (n_images, n_components + 1)
-        Coordinates of every training image, and its distance from the span of the components.
+    bank : ndarray of float16, shape (n_images, n_features)
+        Standardised features of every training image.
     paths : ndarray of str, shape (n_images,)
         Of the training images.
-    limit : float
+    limit : float, >= 0
         Distance beyond which a photograph is unlike the training images.
     """
 
     mean: np.ndarray
     deviation: np.ndarray
-    components: np.ndarray
     bank: np.ndarray
     paths: np.ndarray
     limit: float
@@ -73,22 +76,39 @@ class Guard:
             every other photograph is.
         """
         distances = self.distances(features)
-        return distances / self.limit if self.limit > 0 else np.where(distances > 0, _FAR, 0.0)
+        return distances / self.limit if self.limit > 0 else np.where(distances > 0, _BEYOND_ANY_LIMIT, 0.0)
 
     def neighbours(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the nearest training images.
+        """Return the nearest training images, by Euclidean distance in the standardised features.
+
+        The search goes block by block: its memory does not grow with the product of photographs and training images.
+
+        Parameters
+        ----------
+        features : ndarray of float, shape (n_images, n_features)
+            Finite.
 
         Returns
         -------
         positions : ndarray of int, shape (n_images, N_NEIGHBOURS)
             In ``paths``; fewer columns when there are fewer training images.
         distances : ndarray of float, shape (n_images, N_NEIGHBOURS)
-            Nearest first.
+            In standard deviations per feature, nearest first.
         """
-        return _nearest(self.bank, self._project(features), self.mean.size)
+        n_neighbours = min(N_NEIGHBOURS, len(self.bank))
+        if not len(features):
+            return np.empty((0, n_neighbours), dtype=int), np.empty((0, n_neighbours))
+        points = _standardise(features, self.mean, self.deviation).astype(np.float32)
+        positions = self._search.kneighbors(points, n_neighbours, return_distance=False)
+        # Again, one by one: the search subtracts large numbers, which leaves copies a little apart.
+        columns = [_distances(points, self.bank[column]) for column in positions.T]
+        distances = np.column_stack(columns)
+        order = np.lexsort((positions, distances), axis=1)
+        return np.take_along_axis(positions, order, axis=1), np.take_along_axis(distances, order, axis=1)
 
-    def _project(self, features: np.ndarray) -> np.ndarray:
-        return _project(features, self.mean, self.deviation, self.components)
+    @cached_property
+    def _search(self) -> NearestNeighbors:
+        return NearestNeighbors(algorithm="brute").fit(self.bank.astype(np.float32))
 
 
 def fit_guard(vectors: np.ndarray, paths: np.ndarray, folds: np.ndarray, false_alarm_rate: float) -> Guard:
@@ -106,23 +126,45 @@ def fit_guard(vectors: np.ndarray, paths: np.ndarray, folds: np.ndarray, false_a
     paths : ndarray of str, shape (n_images,)
     folds : ndarray of int, shape (n_images,)
     false_alarm_rate : float in (0, 1)
+
+    Returns
+    -------
+    Guard
+        The same for any number of threads.
     """
     distances = np.empty(len(vectors))
-    for fold in np.unique(folds):
-        rest = folds != fold
-        distances[~rest] = _fit(vectors[rest], paths[rest], np.inf).distances(vectors[~rest])
+    with threadpool_limits(1):
+        for fold in np.unique(folds):
+            rest = folds != fold
+            distances[~rest] = _fit(vectors[rest], paths[rest], np.inf).distances(vectors[~rest])
     rank = min(ceil((len(vectors) + 1) * (1 - false_alarm_rate)), len(vectors))
     return _fit(vectors, paths, float(np.sort(distances)[rank - 1]))
 
 
 def write_guard(path: str | Path, guard: Guard) -> None:
-    """Write a guard as ``.npz``, in one step; the same guard gives the same bytes."""
+    """Write a guard as ``.npz``, in one step; the same guard gives the same bytes.
+
+    Parameters
+    ----------
+    path : str or Path
+    guard : Guard
+    """
     with replacing(path) as temporary:
         np.savez(temporary, **asdict(guard))
 
 
 def read_guard(data: bytes, name: str) -> Guard:
     """Read a guard from the bytes of its file.
+
+    Parameters
+    ----------
+    data : bytes
+    name : str
+        Of the file, for error messages.
+
+    Returns
+    -------
+    Guard
 
     Raises
     ------
@@ -131,33 +173,28 @@ def read_guard(data: bytes, name: str) -> Guard:
     """
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-            return Guard(
+            guard = Guard(
                 **{key: arrays[key] for key in Guard.__dataclass_fields__ if key != "limit"},
                 limit=float(arrays["limit"]),
             )
+        if guard.bank.shape != (len(guard.paths), guard.mean.size):
+            raise ValueError(f"a bank of shape {guard.bank.shape}, as another version of this project wrote it")
     except (OSError, ValueError, KeyError, EOFError, TypeError, RuntimeError, BadZipFile) as problem:
         raise ModelsError(f"{name} is not a guard ({problem}); delete it and run `dvc repro`.") from problem
+    return guard
 
 
 def _fit(vectors: np.ndarray, paths: np.ndarray, limit: float) -> Guard:
     mean = vectors.mean(0, dtype=float).astype(np.float32)
     deviation = np.maximum(vectors.std(0, dtype=float), _LEAST_DEVIATION).astype(np.float32)
-    n_components = min(N_COMPONENTS, *(side - 1 for side in vectors.shape))
-    pca = PCA(n_components, svd_solver="covariance_eigh").fit((vectors - mean) / deviation)
-    components = pca.components_.astype(np.float32)
-    return Guard(mean, deviation, components, _project(vectors, mean, deviation, components), paths, limit)
+    return Guard(mean, deviation, _standardise(vectors, mean, deviation), paths, limit)
 
 
-def _project(vectors: np.ndarray, mean: np.ndarray, deviation: np.ndarray, components: np.ndarray) -> np.ndarray:
-    standardised = (vectors - mean) / deviation
-    coordinates = standardised @ components.T
-    beside = np.square(standardised).sum(1) - np.square(coordinates).sum(1)
-    return np.column_stack([coordinates, np.sqrt(np.maximum(beside, 0))]).astype(np.float32)
+def _standardise(vectors: np.ndarray, mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
+    """Return the features in standard deviations from their mean, rounded to half precision."""
+    return np.clip((vectors - mean) / deviation, -_LARGEST, _LARGEST).astype(np.float16)
 
 
-def _nearest(bank: np.ndarray, points: np.ndarray, n_features: int) -> tuple[np.ndarray, np.ndarray]:
-    """What lies beside the components of two images points in unrelated directions: its squares add up."""
-    squares = np.square(points).sum(1)[:, None] + np.square(bank).sum(1) - 2 * points[:, :-1] @ bank[:, :-1].T
-    distances = np.sqrt(np.maximum(squares, 0) / n_features)
-    positions = np.argsort(distances, axis=1, kind="stable")[:, :N_NEIGHBOURS]
-    return positions, np.take_along_axis(distances, positions, axis=1)
+def _distances(points: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Return the distance of each point from the one in the same row, in standard deviations per feature."""
+    return np.sqrt(np.square(points - others).mean(axis=1, dtype=float))

@@ -4,9 +4,11 @@ import io
 import pickle
 import struct
 from pathlib import Path
+from typing import Any
 
 import joblib
 import numpy as np
+from sklearn.base import BaseEstimator
 
 from inspection.errors import ModelsError
 from inspection.files import replacing, sha256_bytes, sha256_file
@@ -19,12 +21,30 @@ _OTHER_VERSION_ERRORS = (
 
 
 def fingerprint(models: str | Path, name: str) -> dict[str, str]:
-    """Return the entry by which ensemble.json vouches for a file of the models folder."""
+    """Return the entry by which ensemble.json vouches for a file of the models folder.
+
+    Parameters
+    ----------
+    models : str or Path
+    name : str
+        Of the file, below the folder.
+
+    Returns
+    -------
+    dict
+        ``path`` and ``sha256``.
+    """
     return {"path": name, "sha256": sha256_file(Path(models) / name)}
 
 
-def save_pickle(path: str | Path, content) -> None:
-    """Write a fitted scikit-learn or XGBoost object with joblib, in one step."""
+def save_pickle(path: str | Path, content: BaseEstimator) -> None:
+    """Write a fitted scikit-learn or XGBoost object with joblib, in one step.
+
+    Parameters
+    ----------
+    path : str or Path
+    content : BaseEstimator
+    """
     with replacing(path) as temporary:
         joblib.dump(content, temporary)
 
@@ -74,7 +94,7 @@ class ShallowVoter:
     ----------
     models : str or Path
     files : dict of str to dict
-        Entries ``classifier`` and ``scaler``; see `read_vouched`.
+        Entries of the roles ``classifier`` (its ``predict_proba`` is called) and ``scaler``; see `read_vouched`.
 
     Raises
     ------
@@ -82,7 +102,7 @@ class ShallowVoter:
         If a file is not the one vouched for, or was written by incompatible library versions.
     """
 
-    def __init__(self, models: str | Path, files: dict[str, dict]):
+    def __init__(self, models: str | Path, files: dict[str, dict[str, str]]):
         self._scaler = _unpickle(models, files["scaler"])
         self._classifier = _unpickle(models, files["classifier"])
 
@@ -100,7 +120,7 @@ class ShallowVoter:
         return self._classifier.predict_proba(self._scaler.transform(features))[:, DEFECTIVE]
 
 
-def _unpickle(models: str | Path, entry: dict[str, str]):
+def _unpickle(models: str | Path, entry: dict[str, str]) -> Any:
     data = read_vouched(models, entry)
     try:
         return joblib.load(io.BytesIO(data))

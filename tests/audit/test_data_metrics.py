@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from inspection.audit.data_metrics import describe_data, score_memory
@@ -10,9 +11,11 @@ from inspection.audit.findings import Audit, audit_images
 from inspection.audit.indexing import index_images
 from inspection.audit.leakage_probe import nearest_neighbour_accuracy
 from inspection.config import DataParams, load_params
+from inspection.data.groups import join_groups
+from inspection.data.ledger import UNDRAWN
 from inspection.data.manifest import label_of
 from inspection.data.sources import list_images
-from inspection.data.splits import Division, divide, join_groups
+from inspection.data.splits import Division, divide
 from tests.conftest import ROOT
 from tests.parts import draw_part, write_class_folders
 
@@ -76,7 +79,7 @@ def test_counts(source, leaks):
     # 20 training images, 8 test images and 3 copies; the contradictions are two photographs in two copies each.
     of_the_folder = {
         "n_unreadable": 2, "n_photographs": 28, "n_photographs_with_copies": 3, "n_series": 0, "n_leaks": 1,
-        "n_conflicts": 2, "n_unlike_the_others": 0,
+        "n_conflicts": 2, "n_unlike_the_others": 0, "n_kept_in_test": 0, "n_groups_kept_in_test": 0,
     }  # fmt: skip
     for name, number in (COUNTS[leaks] | of_the_folder).items():
         assert content[name] == number, name
@@ -134,7 +137,7 @@ def test_memory_falls_where_test_images_are_copies(copied, leaks):
     # Whatever is done about the leaks; with drop no training image would be left.
     params = data_params(leaks="keep", folds=3)
     audit, division = prepared(copied, params)
-    memory = score_memory(audit, division.images, data_params(leaks=leaks, folds=3), 0)
+    memory = score_memory(audit, division, data_params(leaks=leaks, folds=3), 0)
     assert memory["supplied"] == 1.0
     assert 0.3 < memory["honest"] < 0.7, "labels of other photographs are drawn by lot"
 
@@ -146,7 +149,7 @@ def test_supplied_split_is_scored_with_the_copies_that_are_left_out(copied):
     params = data_params(leaks="drop", folds=2)
     audit, division = prepared(copied, params)
     assert len(division.left_out) == 48
-    memory = score_memory(audit, division.images, params, 0)
+    memory = score_memory(audit, division, params, 0)
     # All 48 copies are known by heart; of the 12 others some.
     assert 0.8 <= memory["supplied"] <= 1.0
     assert memory["honest"] < 0.7
@@ -160,11 +163,11 @@ def test_memory_of_a_drawn_split_is_that_of_a_random_one(tmp_path):
         write_parts(tmp_path, {f"{('ok', 'ng')[label]}/{seed:02d}.{suffix}": seed for suffix in ("png", "bmp", "tif")})
     params = data_params(folds=3)
     audit, division = prepared(tmp_path, params)
-    memory = score_memory(audit, division.images, params, 0)
+    memory = score_memory(audit, division, params, 0)
     assert list(memory) == ["random", "honest"]
     assert memory["random"] > 0.9
     assert memory["honest"] < 0.75
-    assert score_memory(audit, division.images, params, 0) == memory
+    assert score_memory(audit, division, params, 0) == memory
 
 
 def test_memory_is_unknown_where_no_honest_split_can_be_drawn(tmp_path):
@@ -174,7 +177,8 @@ def test_memory_is_unknown_where_no_honest_split_can_be_drawn(tmp_path):
     write_parts(tmp_path, parts)
     audit = audit_images(*indexed_and_labelled(tmp_path))
     images = audit.images.assign(group=join_groups(audit.images, "together"))
-    assert score_memory(audit, images, data_params(folds=2), 0) == {"supplied": 1.0, "honest": None}
+    division = Division(images, pd.DataFrame(), "supplied", (), UNDRAWN)
+    assert score_memory(audit, division, data_params(folds=2), 0) == {"supplied": 1.0, "honest": None}
 
 
 def test_memory_is_unknown_without_both_classes_in_the_training_part(tmp_path):
@@ -183,7 +187,7 @@ def test_memory_is_unknown_without_both_classes_in_the_training_part(tmp_path):
     write_parts(tmp_path, parts)
     params = data_params(folds=2)
     audit, division = prepared(tmp_path, params)
-    memory = score_memory(audit, division.images, params, 0)
+    memory = score_memory(audit, division, params, 0)
     assert memory["supplied"] is None
     assert 0 <= memory["honest"] <= 1
 

@@ -1,336 +1,42 @@
-"""Voting and deciding by hand: what sits exactly at a threshold is rejected, and a tie is never a pass."""
+"""The file ensemble.json: what is written is what is read, and every damage is one clear message."""
 
+import copy
 import json
-import math
+import sys
 
-import numpy as np
 import pytest
 
 from inspection.data.images import AS_STORED, Decoding
-from inspection.decision.combination import Combination, mean_log_odds
-from inspection.decision.ensemble import Cause, Decisions, Rules, decide, describe_ensemble, majority, read_rules
-from inspection.decision.operating_point import OperatingPoint
-from inspection.errors import ModelsError
-from inspection.labels import REVIEW
-
-GOOD, BAD = "non_defective", "defective"
-
-
-def majority_of(proba, voting="hard", threshold=0.5, weights=None):
-    """What the majority says of one image."""
-    return majority(np.array([proba]), voting, threshold, [1.0] * len(proba) if weights is None else weights)[0]
-
-
-def decide_one(proba, voting="hard", threshold=0.5, weights=None, point=None, combination=None, unlike=None):
-    """Verdict, cause, probability and confidence for one image; the probability is by the mean log odds."""
-    weights = (1.0,) * len(proba) if weights is None else tuple(weights)
-    rules = Rules(voting, threshold, weights, combination or mean_log_odds(len(proba)), point)
-    found = decide(np.array([proba]), rules, None if unlike is None else np.array([unlike]))
-    return found.verdicts[0], found.causes[0], found.defect_proba[0], found.confidence[0]
-
-
-@pytest.mark.parametrize(
-    ("proba", "threshold", "verdict"),
-    [
-        ([0.9, 0.8, 0.1], 0.5, BAD),
-        ([0.9, 0.2, 0.1], 0.5, GOOD),
-        ([0.5, 0.5, 0.1], 0.5, BAD),  # exactly at the threshold votes defective
-        ([0.5, 0.49999999, 0.1], 0.5, GOOD),
-        ([0.3, 0.3, 0.1], 0.3, BAD),
-        ([0.69, 0.69, 1.0], 0.7, GOOD),
-        ([0.5], 0.5, BAD),
-        ([0.49], 0.5, GOOD),
-        ([0.0] * 7, 0.5, GOOD),
-        ([1.0] * 7, 0.5, BAD),
-        ([1.0] * 4 + [0.0] * 3, 0.5, BAD),
-        ([1.0] * 3 + [0.0] * 4, 0.5, GOOD),
-        ([1.0, 0.0], 0.5, REVIEW),
-        ([0.6, 0.6, 0.4, 0.4], 0.5, REVIEW),
-        ([0.5, 0.0], 0.5, REVIEW),
-        ([1.0] * 25 + [0.0] * 25, 0.5, REVIEW),
-        ([1.0] * 26 + [0.0] * 25, 0.5, BAD),
-    ],
-)
-def test_hard_voting(proba, threshold, verdict):
-    assert majority_of(proba, "hard", threshold) == verdict
-
-
-@pytest.mark.parametrize("n_voters", range(1, 40))
-def test_hard_voting_counts_votes_exactly(n_voters):
-    votes = np.tril(np.ones((n_voters + 1, n_voters)), -1)  # row k: k voters say defective
-    expected = [REVIEW if 2 * k == n_voters else BAD if 2 * k > n_voters else GOOD for k in range(n_voters + 1)]
-    assert majority(votes, "hard", 0.5, np.ones(n_voters)).tolist() == expected
-
-
-@pytest.mark.parametrize("weights", [[5.0, 1.0, 1.0], [0.0, 0.0, 0.0]])
-@pytest.mark.parametrize("voting", ["hard", "soft"])
-def test_only_weighted_voting_looks_at_weights(voting, weights):
-    assert majority_of([0.9, 0.2, 0.1], voting, weights=weights) == GOOD
-    assert majority_of([0.9, 0.2, 0.1], "weighted", weights=[5.0, 1.0, 1.0]) == BAD
-
-
-@pytest.mark.parametrize(
-    ("proba", "weights", "threshold", "verdict"),
-    [
-        ([0.9, 0.1, 0.1], [3.0, 1.0, 1.0], 0.5, BAD),  # 3 of 5
-        ([0.9, 0.1, 0.1], [2.0, 1.0, 1.0], 0.5, REVIEW),  # 2 of 4
-        ([0.9, 0.1, 0.1], [1.9, 1.0, 1.0], 0.5, GOOD),  # 1.9 of 3.9
-        ([0.9, 0.1, 0.9], [0.0, 1.0, 0.0], 0.5, GOOD),  # the only voter that counts
-        ([0.9, 0.9, 0.9, 0.1], [0.1, 0.1, 0.1, 0.3], 0.5, REVIEW),  # 0.1 + 0.1 + 0.1 is not 0.3 in floating point
-        ([0.9] * 7 + [0.1], [0.7] * 7 + [4.9], 0.5, REVIEW),
-        ([0.3, 0.2, 0.9], [2.0, 1.0, 0.5], 0.3, BAD),  # exactly at the threshold votes defective: 2.5 of 3.5
-        ([0.9, 0.1], [1.000001, 1.0], 0.5, BAD),
-        ([0.9, 0.1], [1.0, 1.000001], 0.5, GOOD),
-        ([0.9], [0.001], 0.5, BAD),
-    ],
-)
-def test_weighted_voting(proba, weights, threshold, verdict):
-    assert majority_of(proba, "weighted", threshold, weights) == verdict
-
-
-@pytest.mark.parametrize(
-    ("proba", "threshold", "verdict"),
-    [
-        # Against the majority: log odds of 0.9 are 2.197, of 0.4 -0.405, of 0.3 -0.847; the mean is above 0.
-        ([0.9, 0.4, 0.3], 0.5, BAD),
-        ([0.1, 0.6, 0.6], 0.5, GOOD),
-        # The mean of opposite log odds is 0, a probability of one half.
-        ([0.25, 0.75], 0.5, BAD),
-        ([0.25, 0.749], 0.5, GOOD),
-        ([0.5], 0.5, BAD),
-        ([0.9, 0.1], 0.75, GOOD),  # two voters cannot tie under soft voting
-        ([0.6, 0.6], 0.61, GOOD),
-        ([0.6, 0.6], 0.59, BAD),
-    ],
-)
-def test_soft_voting_is_the_probability_against_the_threshold(proba, threshold, verdict):
-    assert decide_one(proba, "soft", threshold)[:2] == (verdict, Cause.VOTE)
-
-
-LEANING = Combination((1.0, 0.0, 0.0), 0.0)
-"""Trusts the first of three voters alone."""
-
-
-@pytest.mark.parametrize("voting", ["hard", "weighted"])
-@pytest.mark.parametrize(
-    ("proba", "verdict", "cause", "confidence"),
-    [
-        ([0.8, 0.9, 0.1], BAD, Cause.VOTE, 0.8),
-        ([0.2, 0.1, 0.9], GOOD, Cause.VOTE, 0.8),
-        # Two of three vote against what the ensemble's probability says: nobody can pass or fail that part.
-        ([0.2, 0.9, 0.9], REVIEW, Cause.DISAGREEMENT, 0.8),
-        ([0.8, 0.1, 0.1], REVIEW, Cause.DISAGREEMENT, 0.8),
-        # Exactly at the threshold is defective, in the vote and in the probability.
-        ([0.5, 0.5, 0.1], BAD, Cause.VOTE, 0.5),
-        ([0.5, 0.1, 0.1], REVIEW, Cause.DISAGREEMENT, 0.5),
-    ],
-)
-def test_without_an_operating_point_vote_and_probability_must_agree(voting, proba, verdict, cause, confidence):
-    decided = decide_one(proba, voting, combination=LEANING)
-    assert decided == (verdict, cause, pytest.approx(proba[0]), pytest.approx(confidence))
-
-
-@pytest.mark.parametrize(
-    ("proba", "voting", "weights", "defect_proba"),
-    [
-        ([0.9, 0.2], "hard", None, 0.6),  # odds of 9 and 1/4: sqrt(9/4) = 3/2
-        ([0.8, 0.1], "hard", None, 0.4),  # odds of 4 and 1/9: 2/3
-        ([0.9, 0.2, 0.2], "weighted", [2, 1, 1], None),
-    ],
-)
-def test_a_tie_is_a_review(proba, voting, weights, defect_proba):
-    verdict, cause, found, confidence = decide_one(proba, voting, weights=weights)
-    assert (verdict, cause) == (REVIEW, Cause.TIE)
-    assert defect_proba is None or found == pytest.approx(defect_proba)
-    assert confidence == max(found, 1 - found)
-
-
-def test_the_threshold_of_the_voters_holds_for_the_probability_too():
-    # All voters at 0.4, below one half and above a threshold of 0.3.
-    assert decide_one([0.4, 0.4, 0.4], "hard", 0.3)[:2] == (BAD, Cause.VOTE)
-    assert decide_one([0.4, 0.4, 0.4], "hard", 0.5)[:2] == (GOOD, Cause.VOTE)
-
+from inspection.decision import ensemble as ensemble_file
+from inspection.decision.combination import Combination
+from inspection.decision.ensemble import describe_ensemble, parse_ensemble, read_ensemble, write_ensemble
+from inspection.decision.operating_point import NEVER, OperatingPoint
+from inspection.decision.rules import Rules
+from inspection.decision.voting import VOTING_RULES
+from inspection.errors import ConfigError, ModelsError
 
 POINT = OperatingPoint(0.25, 0.75, 0.05, 0.95, 100, 1)
-NO_BAND = OperatingPoint(0.25, 0.25, 0.05, 0.95, 100, 1)
-NEVER_FAIL = OperatingPoint(0.25, float(np.nextafter(1, 2)), 0.05, 0.95, 100, 1)
-
-
-@pytest.mark.parametrize("voting", ["hard", "soft", "weighted"])
-@pytest.mark.parametrize(
-    ("first", "others", "point", "verdict", "cause"),
-    [
-        (0.2, (0.1, 0.1), POINT, GOOD, Cause.THRESHOLD),
-        (0.9, (0.9, 0.9), POINT, BAD, Cause.THRESHOLD),
-        (0.5, (0.9, 0.9), POINT, REVIEW, Cause.BAND),
-        (0.5, (0.1, 0.1), POINT, REVIEW, Cause.BAND),
-        # Never passed against the majority ...
-        (0.2, (0.9, 0.9), POINT, REVIEW, Cause.DISAGREEMENT),
-        (0.2, (0.9, 0.9), NO_BAND, REVIEW, Cause.DISAGREEMENT),
-        # ... but failed against it: the promise is about what passes.
-        (0.9, (0.1, 0.1), POINT, BAD, Cause.THRESHOLD),
-        (0.3, (0.1, 0.1), NO_BAND, BAD, Cause.THRESHOLD),
-        (0.2, (0.1, 0.1), NO_BAND, GOOD, Cause.THRESHOLD),
-        # Where no part fails, even the surest goes to review.
-        (1.0, (1.0, 1.0), NEVER_FAIL, REVIEW, Cause.BAND),
-    ],
-)
-def test_with_an_operating_point_the_thresholds_decide(voting, first, others, point, verdict, cause):
-    decided = decide_one([first, *others], voting, point=point, combination=LEANING)
-    assert decided[:2] == (verdict, cause)
-
-
-@pytest.mark.parametrize(
-    ("p", "verdict", "cause"),
-    [
-        (np.nextafter(0.25, 0), GOOD, Cause.THRESHOLD),
-        (0.25, REVIEW, Cause.BAND),  # exactly there it does not pass
-        (np.nextafter(0.75, 0), REVIEW, Cause.BAND),
-        (0.75, BAD, Cause.THRESHOLD),  # exactly there it fails
-    ],
-)
-def test_edges_of_the_operating_point(monkeypatch, p, verdict, cause):
-    # The probability itself, not through log odds, which round.
-    monkeypatch.setattr(Combination, "defect_proba", lambda self, proba: proba[:, 0])
-    assert decide_one([p, 0.1, 0.1], point=POINT)[:2] == (verdict, cause)
-
-
-@pytest.mark.parametrize(("p", "verdict"), [(np.nextafter(0.25, 0), GOOD), (0.25, BAD)])
-def test_edge_without_a_band(monkeypatch, p, verdict):
-    monkeypatch.setattr(Combination, "defect_proba", lambda self, proba: proba[:, 0])
-    assert decide_one([p, 0.1, 0.1], point=NO_BAND)[:2] == (verdict, Cause.THRESHOLD)
-
-
-@pytest.mark.parametrize(
-    ("proba", "point", "cause"),
-    [
-        ([0.1, 0.9], POINT, Cause.BAND),  # in the band as well: that is what the reader must know
-        ([0.0001, 0.6], POINT, Cause.TIE),
-        ([0.9999, 0.4], POINT, Cause.TIE),
-        ([0.9999, 0.4], NO_BAND, Cause.TIE),
-    ],
-)
-def test_a_tie_is_a_review_beside_an_operating_point_too(proba, point, cause):
-    assert decide_one(proba, point=point)[:2] == (REVIEW, cause)
-
-
-@pytest.mark.parametrize("voting", ["hard", "soft", "weighted"])
-@pytest.mark.parametrize("point", [None, POINT, NO_BAND])
-@pytest.mark.parametrize("proba", [[0.1] * 3, [0.9] * 3, [0.5] * 3, [0.9, 0.9, 0.001], [0.9, 0.1]])
-def test_unlike_beats_everything(voting, point, proba):
-    verdict, cause, defect_proba, confidence = decide_one(proba, voting, point=point, unlike=True)
-    assert (verdict, cause) == (REVIEW, Cause.UNLIKE)
-    assert confidence == max(defect_proba, 1 - defect_proba)
-    assert decide_one(proba, voting, point=point, unlike=False) == decide_one(proba, voting, point=point)
-
-
-def test_no_part_passes_against_the_majority_or_the_promise():
-    random = np.random.default_rng(0)
-    proba = random.beta(0.5, 0.5, size=(3000, 5))
-    for voting in ("hard", "soft", "weighted"):
-        rules = Rules(voting, 0.5, (1.0, 0.5, 2.0, 1.0, 1.0), mean_log_odds(5), POINT)
-        decisions = decide(proba, rules, random.uniform(size=3000) < 0.1)
-        votes = majority(proba, voting, 0.5, rules.vote_weights)
-        passed = decisions.verdicts == GOOD
-        assert passed.sum() > 100
-        assert (votes[passed] == GOOD).all()
-        assert (decisions.defect_proba[passed] < 0.25).all()
-        assert set(decisions.verdicts) == {GOOD, BAD, REVIEW}
-        assert set(decisions.causes) <= set(Cause)
-        assert ((decisions.verdicts == REVIEW) == ~np.isin(decisions.causes, [Cause.THRESHOLD, Cause.VOTE])).all()
-
-
-def test_confidence_below_one_half_when_a_part_fails_for_the_promise():
-    assert decide_one([0.3] * 3, point=NO_BAND) == (BAD, Cause.THRESHOLD, pytest.approx(0.3), pytest.approx(0.3))
-
-
-@pytest.mark.parametrize(
-    ("proba", "voting", "verdict", "defect_proba", "confidence"),
-    [
-        # Odds of 9, 4 and 2/3 multiply to 24, of one voter 24**(1/3) = 2.8845: 0.742567.
-        ([0.9, 0.8, 0.4], "hard", BAD, 0.742567, 0.742567),
-        ([0.1, 0.2, 0.6], "hard", GOOD, 0.2574334, 0.742567),
-        ([0.9, 0.8, 0.4], "soft", BAD, 0.742567, 0.742567),
-        ([0.1, 0.2, 0.6], "soft", GOOD, 0.2574334, 0.742567),
-        # Nothing is surer than 0.9999.
-        ([0.0, 0.0, 0.0], "hard", GOOD, 0.0001, 0.9999),
-        ([1.0, 1.0, 1.0], "soft", BAD, 0.9999, 0.9999),
-    ],
-)
-def test_probability_and_confidence(proba, voting, verdict, defect_proba, confidence):
-    expected = (verdict, Cause.VOTE, pytest.approx(defect_proba), pytest.approx(confidence))
-    assert decide_one(proba, voting) == expected
-
-
-@pytest.mark.parametrize("point", [None, POINT])
-@pytest.mark.parametrize("voting", ["hard", "soft", "weighted"])
-def test_rows_do_not_influence_one_another(voting, point):
-    random = np.random.default_rng(0)
-    proba, weights, unlike = random.uniform(size=(60, 4)), random.uniform(size=4), random.uniform(size=60) < 0.2
-    together = decide(proba, Rules(voting, 0.4, tuple(weights), mean_log_odds(4), point), unlike)
-    alone = [
-        decide_one(row, voting, 0.4, weights, point, None, is_odd) for row, is_odd in zip(proba, unlike, strict=True)
-    ]
-    assert [one[0] for one in alone] == together.verdicts.tolist()
-    assert [one[1] for one in alone] == together.causes.tolist()
-    assert [one[2] for one in alone] == pytest.approx(together.defect_proba)
-    assert [one[3] for one in alone] == pytest.approx(together.confidence)
-
-
-@pytest.mark.parametrize("voting", ["hard", "soft", "weighted"])
-def test_probabilities_stay_within_bounds(voting):
-    for n_voters in range(1, 30):
-        for proba, verdict in ((1.0, BAD), (0.0, GOOD)):
-            found = decide_one([proba] * n_voters, voting, weights=[0.1] * n_voters)
-            assert found[0] == verdict
-            assert 0 <= found[2] <= 1
-            assert 0 <= found[3] <= 1
-
-
-@pytest.mark.parametrize("point", [None, POINT])
-def test_no_images(point):
-    decisions = decide(np.empty((0, 3)), Rules("hard", 0.5, (1.0,) * 3, mean_log_odds(3), point), np.empty(0, bool))
-    assert isinstance(decisions, Decisions)
-    lengths = [
-        len(part) for part in (decisions.verdicts, decisions.causes, decisions.defect_proba, decisions.confidence)
-    ]
-    assert lengths == [0] * 4
-
-
-@pytest.mark.parametrize(
-    ("proba", "voting", "weights", "message"),
-    [
-        ([[0.9, math.nan]], "hard", [1, 1], r"probability is outside \[0, 1\]"),
-        ([[0.9, math.nan]], "soft", [1, 1], r"probability is outside \[0, 1\]"),
-        ([[0.9, 0.1], [0.2, 1.0001]], "hard", [1, 1], r"outside \[0, 1\]"),
-        ([[-0.0001]], "hard", [1], r"outside \[0, 1\]"),
-        ([[math.inf]], "hard", [1], r"outside \[0, 1\]"),
-        ([[0.9, 0.1]], "majority", [1, 1], "unknown voting rule 'majority'"),
-        ([[0.9, 0.1]], "Hard", [1, 1], "unknown voting rule 'Hard'"),
-        ([[0.9, 0.1]], "hard", [1, 1, 1], r"probabilities \(1, 2\) and weights \(3,\) do not fit"),
-        ([0.9, 0.1], "hard", [1, 1], r"probabilities \(2,\) and weights \(2,\) do not fit"),
-        ([[]], "hard", [], r"probabilities \(1, 0\) and weights \(0,\) do not fit"),
-    ],
-)  # fmt: skip
-def test_votes_that_cannot_be_counted(proba, voting, weights, message):
-    with pytest.raises(ValueError, match=message):
-        majority(np.array(proba), voting, 0.5, weights)
-    with pytest.raises(ValueError, match=message):
-        decide(np.array(proba), Rules(voting, 0.5, tuple(weights), mean_log_odds(len(weights) or 1), POINT))
-
-
-@pytest.mark.parametrize("weights", [[0, 0], [math.nan, 1], [-1, 1.5], [math.inf, 1]])
-def test_weights_that_cannot_vote(weights):
-    with pytest.raises(ValueError, match=r"weights \[.*\] cannot vote: none may be negative, and not all 0"):
-        majority(np.array([[0.9, 0.9]]), "weighted", 0.5, weights)
-
-
-def card(name: str) -> dict:
-    files = {"network": {"path": f"{name}.onnx", "sha256": "0" * 64}}
-    return {"name": name, "kind": "cnn", "files": files, "out_of_fold": {"path": "x"}, "hyperparameters": {"C": 1}}
-
-
+VERSIONS = {"numpy": "2.0.0", "onnxruntime": "1.20.0"}
+DATA = {"source": "data/raw", "n_images": 3, "manifest_sha256": "2" * 64}
 GUARD = {"file": {"path": "guard.npz", "sha256": "1" * 64}, "network": "backbones/b.onnx"}
+
+
+@pytest.fixture(autouse=True)
+def fixed_versions(monkeypatch):
+    monkeypatch.setattr(ensemble_file, "installed_versions", lambda packages: dict(VERSIONS))
+
+
+def card(name: str, backbone: str = "") -> dict:
+    """The card of a network, or of a classifier on a backbone."""
+    names = {"network": f"{name}.onnx"}
+    if backbone:
+        names = {"network": f"backbones/{backbone}.onnx", "classifier": f"{name}.pkl", "scaler": f"{name}_scaler.pkl"}
+    files = {role: {"path": path, "sha256": "0" * 64} for role, path in names.items()}
+    kind = "svm" if backbone else "cnn"
+    return {"name": name, "kind": kind, "files": files, "out_of_fold": {"path": "x"}, "hyperparameters": {"C": 1}}
+
+
+CARDS = [card("a"), card("b_svm", "b")]
 
 
 def rules_of(weights, voting="hard", coefficients=None, point=None):
@@ -338,12 +44,23 @@ def rules_of(weights, voting="hard", coefficients=None, point=None):
     return Rules(voting, 0.4, tuple(weights), Combination(coefficients, -0.123456789), point)
 
 
-def test_describe_ensemble():
-    data = {"source": "data/raw", "n_images": 3}
+def describe(rules, decoding=AS_STORED, **changes):
+    return describe_ensemble(CARDS, rules, DATA, decoding, GUARD, **changes)
+
+
+def content_of(rules, decoding=AS_STORED, **changes) -> dict:
+    """What is in the file."""
+    return json.loads(json.dumps(describe(rules, decoding, **changes).model_dump(mode="json")))
+
+
+def parse(content) -> ensemble_file.Ensemble:
+    return parse_ensemble(json.dumps(content).encode(), "models/ensemble.json")
+
+
+def test_content():
     rules = rules_of([1.23456789, 0], "weighted", (0.5, 0.7654321), POINT)
-    description = describe_ensemble([card("a"), card("b")], rules, data, AS_STORED, GUARD)
-    assert description == {
-        "format": 3,
+    assert content_of(rules, plugins=["json"]) == {
+        "format": 4,
         "classes": ["non_defective", "defective"],
         "voting": "weighted",
         "threshold": 0.4,
@@ -357,59 +74,214 @@ def test_describe_ensemble():
             "n_escapes": 1,
         },
         "guard": GUARD,
-        "trained_on": data,
+        "trained_on": DATA,
         "decoding": {"bit_depth": 16, "float_range": None},
+        "versions": VERSIONS,
+        "plugins": ["json"],
         "voters": [
-            {"name": "a", "kind": "cnn", "files": card("a")["files"], "weight": 1.234568, "coefficient": 0.5},
-            {"name": "b", "kind": "cnn", "files": card("b")["files"], "weight": 0, "coefficient": 0.765432},
+            {"name": "a", "kind": "cnn", "files": CARDS[0]["files"], "weight": 1.234568, "coefficient": 0.5},
+            {"name": "b_svm", "kind": "svm", "files": CARDS[1]["files"], "weight": 0.0, "coefficient": 0.765432},
         ],
     }
-    assert json.loads(json.dumps(description)) == description
-
-
-@pytest.mark.parametrize("point", [None, POINT, NEVER_FAIL, OperatingPoint(1 / 3, 2 / 3, 0.01, 0.9, 3, 0)])
-def test_rules_are_read_as_they_were_described(point):
-    rules = Rules("weighted", 0.4, (1.25, 0.5), Combination((0.5, 0.75), -0.125), point)
-    written = json.dumps(describe_ensemble([card("a"), card("b")], rules, {}, AS_STORED, GUARD))
-    assert read_rules(json.loads(written)) == rules
-
-
-@pytest.mark.parametrize("key", ["voters", "operating_point", "intercept", "voting", "threshold"])
-def test_rules_that_lack_a_key(key):
-    description = describe_ensemble([card("a")], rules_of([1]), {}, AS_STORED, GUARD)
-    del description[key]
-    with pytest.raises(KeyError, match=key):
-        read_rules(description)
 
 
 @pytest.mark.parametrize(
-    ("change", "error"),
+    "point",
     [
-        ({"operating_point": {"pass_below": 0.1}}, TypeError),
-        ({"operating_point": {"pass_above": 0.1}}, TypeError),
-        ({"voters": [{"weight": 1}]}, KeyError),
-        ({"voters": None}, TypeError),
+        None,
+        POINT,
+        OperatingPoint(0.25, NEVER, 0.05, 0.95, 100, 1),
+        OperatingPoint(NEVER, NEVER, None, None, 0, 0),
+        OperatingPoint(1 / 3, 2 / 3, 0.01, 0.9, 3, 0),
     ],
 )
-def test_damaged_rules(change, error):
-    with pytest.raises(error):
-        read_rules(describe_ensemble([card("a")], rules_of([1]), {}, AS_STORED, GUARD) | change)
+@pytest.mark.parametrize("decoding", [AS_STORED, Decoding(bit_depth=12, float_range=(-0.5, 1000.0))])
+def test_what_is_written_is_read(tmp_path, point, decoding):
+    rules = Rules("weighted", 0.4, (1.25, 0.5), Combination((0.5, 0.75), -0.125), point)
+    written = describe(rules, decoding)
+    write_ensemble(tmp_path, written)
+    read = read_ensemble(tmp_path)
+    assert read == written
+    assert (read.rules(), read.image_decoding()) == (rules, decoding)
 
 
-def test_the_ensemble_says_how_its_images_were_read():
-    decoding = Decoding(bit_depth=12, float_range=(-0.5, 1000.0))
-    described = describe_ensemble([card("a")], rules_of([1]), {}, decoding, GUARD)["decoding"]
-    assert json.loads(json.dumps(described)) == {"bit_depth": 12, "float_range": [-0.5, 1000.0]}
+def nodes(content, path=()):
+    """Paths of all values inside a JSON document."""
+    inner = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
+    for key, value in inner:
+        yield (*path, key)
+        yield from nodes(value, (*path, key))
+
+
+def changed(content, path, change):
+    """A copy of a document in which one value is changed by a function of its container and key."""
+    content = copy.deepcopy(content)
+    container = content
+    for key in path[:-1]:
+        container = container[key]
+    change(container, path[-1])
+    return content
+
+
+WHOLE = {
+    "point": Rules("weighted", 0.4, (1.25, 0.5), Combination((0.5, 0.75), -0.125), POINT),
+    "vote": rules_of([1.0, 0.5]),
+}
+OTHER_VALUES = [
+    None, True, False, 0, 1, -1, 3, 10**400, 0.5, -0.5, 1.5, 1e300, float("nan"), float("inf"), "", "text", "../x",
+    "/x", "a\\b", "C:x", "1", [], {}, [0.5], {"x": 1}, [[]], "0" * 63, "G" * 64,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("rules", WHOLE.values(), ids=WHOLE)
+def test_any_damage_is_one_error_or_none(rules):
+    content = content_of(rules, Decoding(12, (-0.5, 1000.0)), plugins=["json"])
+    n_refused = n_read = 0
+    damages = [lambda container, key: container.pop(key)]
+    damages += [lambda container, key, value=value: container.__setitem__(key, value) for value in OTHER_VALUES]
+    for path in nodes(content):
+        for damage in damages:
+            damaged = changed(content, path, damage)
+            try:
+                read = parse(damaged)
+            except ModelsError as problem:
+                n_refused += 1
+                assert str(problem).startswith("models/ensemble.json ")
+                assert str(problem).endswith("run `dvc repro`.")
+            else:
+                # Nothing was guessed or converted: what is read is what the file says.
+                n_read += 1
+                assert read.model_dump(mode="json") == damaged, path
+    assert n_refused > 10 * n_read > 0
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (("operating_point",), {"pass_below": 0.1}, r"operating_point.fail_from: field required; .* and 2 more"),
+        (("operating_point", "n_escapes"), 101, "operating_point: n_escapes is more than n_defects"),
+        (("operating_point", "fail_from"), 0.2, "operating_point: fail_from lies below pass_below"),
+        (("operating_point", "confidence"), None, "both or neither"),
+        (("voters", 1, "name"), "a", "voters: a is listed twice"),
+        (("voters", 0, "weight"), -1, "voters.0.weight: input should be greater than or equal to 0"),
+        (("voters", 0, "coefficient"), float("nan"), "voters.0.coefficient: input should be a finite number"),
+        (("voters", 0, "files"), {}, "voters.0: files lacks the role network"),
+        (("voters", 0, "files", "network", "path"), "../a.onnx", "voters.0.files.network.path: must be a path inside"),
+        (("voters", 0, "files", "network", "sha256"), "A" * 64, "voters.0.files.network.sha256: string should match"),
+        (("voters", 0, "files", "network", "path"), "b_svm.pkl", None),
+        (("voters", 0, "files", "network"), {"path": "b_svm.pkl", "sha256": "3" * 64}, "two different fingerprints"),
+        (("voters",), [], "voters: tuple should have at least 1 item"),
+        (("guard", "network"), "backbones/c.onnx", "guard.network: no classifier among the voters looks through"),
+        (("threshold",), 1, "threshold: input should be less than 1"),
+        (("threshold",), "0.5", "threshold: input should be a valid number"),
+        (("classes",), ["defective", "non_defective"], "classes.0: input should be 'non_defective'"),
+        (("decoding", "float_range"), [1.0, 0.5], "decoding: float_range must be"),
+        (("trained_on", "n_images"), True, "trained_on.n_images: input should be a valid integer"),
+        (("plugins",), ["os; x"], "plugins.0: string should match"),
+        (("extra",), 1, "extra: extra inputs are not permitted"),
+    ],
+)  # fmt: skip
+def test_the_message_names_the_key(path, value, message):
+    damaged = changed(content_of(WHOLE["point"]), path, lambda container, key: container.__setitem__(key, value))
+    if message is None:
+        assert parse(damaged).model_dump(mode="json") == damaged
+        return
+    with pytest.raises(ModelsError, match=message):
+        parse(damaged)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "is damaged: invalid JSON"),
+        (b"{", "is damaged: invalid JSON"),
+        (b"\xff\xfe{}", "is damaged: invalid JSON"),
+        (b"[]", "is damaged: input should be an object"),
+        (b"{}", "is damaged: format: field required"),
+        (
+            b'{"format": 3}',
+            "is of format 3, written by an earlier version; this version reads format 4: run `dvc repro`",
+        ),
+        (b'{"format": 99}', "is of another format; this version reads format 4: run `dvc repro`"),
+        (b'{"format": "4"}', "is of another format"),
+        (b'{"format": true}', "is of another format"),
+        (b'{"format": 4.0}', "is of another format"),
+        (b'{"format": ' + b"9" * 5000 + b"}", "models/ensemble.json is "),
+        (b"[" * 100_000, "is damaged: invalid JSON"),
+    ],
+)
+def test_files_that_are_no_ensemble(data, message):
+    with pytest.raises(ModelsError, match=message) as caught:
+        parse_ensemble(data, "models/ensemble.json")
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 500
+
+
+def test_a_folder_in_place_of_the_file(tmp_path):
+    (tmp_path / "ensemble.json").mkdir()
+    with pytest.raises(ModelsError, match="do not exist; run `dvc repro`"):
+        read_ensemble(tmp_path)
+
+
+def write(folder, content):
+    (folder / "ensemble.json").write_text(json.dumps(content), encoding="utf-8")
+
+
+def test_a_voting_rule_that_is_not_there(tmp_path):
+    write(tmp_path, content_of(WHOLE["vote"]) | {"voting": "veto"})
+    with pytest.raises(ModelsError, match="ensemble.json cannot be used here: .* unknown voting rule 'veto'.*plugin"):
+        read_ensemble(tmp_path)
+
+
+@pytest.fixture
+def own_rules():
+    """The table of voting rules, put back afterwards."""
+    before = dict(VOTING_RULES)
+    yield VOTING_RULES
+    VOTING_RULES.clear()
+    VOTING_RULES.update(before)
+
+
+def test_the_plugins_are_loaded_before_the_rule_is_looked_up(tmp_path, monkeypatch, own_rules):
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "plugins" / "louder_vote.py").write_text(
+        "from inspection.decision.voting import VOTING_RULES, HardVoting\nVOTING_RULES['louder'] = HardVoting()\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    content = content_of(WHOLE["vote"], plugins=["louder_vote"]) | {"voting": "louder"}
+    write(tmp_path, content)
+    assert read_ensemble(tmp_path).rules().voting_rule is own_rules["louder"]
+    monkeypatch.delitem(sys.modules, "louder_vote")
+    write(tmp_path, content | {"plugins": ["no_such_plugin"]})
+    with pytest.raises(ModelsError, match="no module 'no_such_plugin'.*dvc repro"):
+        read_ensemble(tmp_path)
+
+
+def test_weighted_voting_without_weights(tmp_path):
+    content = content_of(rules_of([1.0, 1.0], "weighted"))
+    for voter in content["voters"]:
+        voter["weight"] = 0.0
+    write(tmp_path, content)
+    with pytest.raises(ModelsError, match="voters: none has a weight, and weighted voting needs one; delete it"):
+        read_ensemble(tmp_path)
 
 
 def test_weighted_ensemble_of_voters_no_better_than_chance():
     with pytest.raises(ModelsError, match="no voter beats chance .* use hard or soft voting"):
-        describe_ensemble([card("a"), card("b")], rules_of([0.0, 0.0], "weighted"), {}, AS_STORED, GUARD)
+        describe(rules_of([0.0, 0.0], "weighted"))
     for voting in ("hard", "soft"):
-        assert describe_ensemble([card("a")], rules_of([0.0], voting), {}, AS_STORED, GUARD)["voting"] == voting
+        assert describe(rules_of([0.0, 0.0], voting)).voting == voting
+
+
+def test_what_does_not_fit_is_not_written():
+    with pytest.raises(ConfigError, match="unknown voting rule 'veto'"):
+        describe(rules_of([1.0, 1.0], "veto"))
+    with pytest.raises(ModelsError, match="do not make an ensemble: guard.network: no classifier"):
+        describe_ensemble(CARDS, rules_of([1.0, 1.0]), DATA, AS_STORED, GUARD | {"network": "a.onnx"})
 
 
 @pytest.mark.parametrize("weights", [[1.0], [1.0, 1.0, 1.0]])
 def test_every_voter_has_one_weight(weights):
     with pytest.raises(ValueError, match="zip"):
-        describe_ensemble([card("a"), card("b")], rules_of(weights), {}, AS_STORED, GUARD)
+        describe(rules_of(weights))

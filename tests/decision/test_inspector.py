@@ -16,9 +16,10 @@ from PIL import Image
 from inspection.data.images import AS_STORED, Decoding, decode_file, resize
 from inspection.data.manifest import read_manifest
 from inspection.decision.combination import mean_log_odds
-from inspection.decision.ensemble import Cause, Rules
-from inspection.decision.inspector import Inspector, Verdict, Vote, explain, make_verdicts
+from inspection.decision.inspector import Inspector
 from inspection.decision.operating_point import OperatingPoint
+from inspection.decision.rules import Cause, Rules
+from inspection.decision.verdict import Verdict, Vote, explain, make_verdicts
 from inspection.errors import ImageError, ModelsError
 from inspection.files import sha256_file
 from inspection.labels import TEST, TRAIN
@@ -196,45 +197,35 @@ class TestModelsFolder:
         with pytest.raises(ModelsError, match="half-built"):
             Inspector(own_models)
 
-    @pytest.mark.parametrize(
-        ("content", "message"),
-        [
-            ("{", "is not valid JSON"),
-            ("[]", "is not of format 3"),
-            ('{"format": 2, "voting": "hard", "threshold": 0.5, "trained_on": {}, "voters": [{}]}', "not of format 3"),
-            ('{"format": 99}', "is not of format 3"),
-            (
-                '{"format": 3}',
-                "lacks decoding, guard, intercept, operating_point, threshold, trained_on, voters, voting; delete it",
-            ),
-        ],
-    )
-    def test_damaged_description(self, own_models, content, message):
-        (own_models / "ensemble.json").write_text(content, encoding="utf-8")
-        with pytest.raises(ModelsError, match=f"ensemble.json.*{message}.*dvc repro"):
-            Inspector(own_models)
-
-    @pytest.mark.parametrize("key", ["decoding", "guard", "intercept", "operating_point"])
-    def test_description_that_lacks_a_key(self, own_models, key):
-        description = read_description(own_models)
-        del description[key]
-        write_description(own_models, description)
-        with pytest.raises(ModelsError, match=f"ensemble.json lacks {key}; delete it and run `dvc repro`"):
+    def test_an_earlier_format(self, own_models):
+        change_description(own_models, format=3)
+        with pytest.raises(ModelsError, match="ensemble.json is of format 3, written by an earlier version.*dvc repro"):
             Inspector(own_models)
 
     @pytest.mark.parametrize(
         "changes",
         [
             {"operating_point": {"pass_below": 0.1}},
-            {"operating_point": {"pass_above": 0.1}},
             {"voters": [{"name": "a", "kind": "svm", "files": {}}]},
+            {"voters": None},
+            {"decoding": {}},
+            {"guard": []},
         ],
-        ids=["half a point", "another point", "voter without weight"],
+        ids=["half a point", "voter without weight", "no voters", "no bit depth", "another guard"],
     )
-    def test_damaged_rules(self, own_models, changes):
+    def test_damaged_description(self, own_models, changes):
         change_description(own_models, **changes)
-        with pytest.raises(ModelsError, match=r"ensemble.json is damaged \(.*\); delete it and run `dvc repro`"):
+        key = next(iter(changes))
+        with pytest.raises(ModelsError, match=rf"ensemble.json is damaged: {key}.*; delete it and run `dvc repro`"):
             Inspector(own_models)
+
+    def test_other_library_versions_are_told(self, own_models, inspector):
+        assert inspector.version_notice == ""
+        versions = read_description(own_models)["versions"]
+        change_description(own_models, versions=versions | {"numpy": "1.0.0"})
+        notice = Inspector(own_models).version_notice
+        assert "numpy" in notice and "(1.0.0 when the models were made)" in notice
+        assert "pillow" not in notice
 
     def test_another_guard_than_the_one_vouched_for(self, own_models):
         data = (own_models / "guard.npz").read_bytes()

@@ -12,6 +12,7 @@ from inspection.decision.operating_point import (
     Costs,
     OperatingPoint,
     allowed_hits,
+    cheapest_operating_point,
     cheapest_thresholds,
     choose_operating_point,
     fail_threshold,
@@ -286,10 +287,16 @@ def test_costs_lower_the_threshold_but_never_raise_it():
     assert careless.pass_below <= choose(is_defect, proba).pass_below == 0.02
 
 
-def test_costs_replace_the_overkill_rate():
-    is_defect, proba = mixed()
-    costs = Costs(1000, 10, 1)
-    assert choose(is_defect, proba, 0.0, costs) == choose(is_defect, proba, 0.3, costs)
+def test_the_cheapest_operating_point_promises_nothing():
+    is_defect = np.array([False, False, True, False, True, True])
+    proba = np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.6])
+    groups = np.array(["a", "b", "c", "d", "e", "e"])
+    # The defects are of two parts; an escape so cheap is worth neither a look nor the good part at 0.4.
+    point = cheapest_operating_point(is_defect, proba, groups, Costs(4, 10, 10))
+    assert point == OperatingPoint(0.5, 0.5, None, None, n_defects=2, n_escapes=1)
+    assert cheapest_operating_point(is_defect[:2], proba[:2], groups[:2], Costs(1, 1, 1)) == OperatingPoint(
+        np.nextafter(0.2, 1), np.nextafter(0.2, 1), None, None, n_defects=0, n_escapes=0
+    )
 
 
 def test_a_review_dearer_than_any_mistake_leaves_no_band():

@@ -1,20 +1,17 @@
 """Rules from out-of-fold scores: what was fitted, what is promised of it, and what is said when nothing can be."""
 
-import json
-
 import numpy as np
 import pandas as pd
 import pytest
+from pydantic import ValidationError
 from scipy.special import expit
-from sklearn.metrics import roc_auc_score
 
 from inspection.config import CostParams, DecisionParams, EnsembleParams
-from inspection.decision.combination import combine_across_folds, fit_combination, vote_weights
-from inspection.decision.ensemble import decide
-from inspection.decision.operating_point import Costs, choose_operating_point
-from inspection.decision.rule_fitting import fit_rules
-from inspection.reports.tables.metrics import summarise
-from inspection.reports.tables.out_of_fold import summarise_out_of_fold
+from inspection.decision.combination import fit_combination, vote_weights
+from inspection.decision.operating_point import Costs, cheapest_thresholds, choose_operating_point
+from inspection.decision.rule_fitting import fit_rules, out_of_fold_table
+from inspection.decision.rules import decide
+from inspection.errors import ConfigError
 
 N_IMAGES = 240
 HARD = EnsembleParams(voting="hard", threshold=0.5)
@@ -33,6 +30,7 @@ def rows():
     numbers = np.arange(N_IMAGES)
     return pd.DataFrame(
         {
+            "path": [f"{number}.png" for number in numbers],
             "label": numbers % 2,
             "weight": np.where(numbers % 5, 1.0, 0.5),
             "fold": numbers // 2 % 4,
@@ -61,15 +59,59 @@ def test_the_rules_are_those_of_the_scores(rows, proba):
     assert (rules.voting, rules.threshold) == ("weighted", 0.4)
     assert rules.vote_weights == tuple(vote_weights(proba, labels, 0.4))
     assert rules.vote_weights[0] > rules.vote_weights[1] > rules.vote_weights[2]
-    assert rules.combination == fit_combination(proba, labels, weights)
-    assert np.array_equal(fitted.out_of_fold, combine_across_folds(proba, labels, weights, folds))
+    # What is served is the mean of what was scored.
+    parts = [fit_combination(proba[folds != k], labels[folds != k], weights[folds != k]) for k in range(4)]
+    assert rules.combination.coefficients == pytest.approx(np.mean([part.coefficients for part in parts], axis=0))
+    assert rules.combination.intercept == pytest.approx(np.mean([part.intercept for part in parts]))
+    for fold, part in enumerate(parts):
+        assert np.array_equal(fitted.out_of_fold[folds == fold], part.defect_proba(proba[folds == fold]))
     assert (rules.operating_point, fitted.notice) == (None, "")
 
 
-def test_without_a_promise_no_cost_and_no_overkill_rate_make_one(rows, proba):
-    costs = CostParams(escape=100.0, overkill=5.0, review=1.0)
-    fitted = fit_rules(proba, rows, HARD, decision(cost=costs, max_overkill_rate=0.1))
-    assert (fitted.rules.operating_point, fitted.notice) == (None, "")
+COST = {"escape": 20.0, "overkill": 5.0, "review": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("promise", "overkill", "cost", "expected"),
+    [
+        # Nothing asked for: the vote decides.
+        (0.0, 0.0, None, "vote"),
+        # Costs alone: the cheapest thresholds, and no promise.
+        (0.0, 0.0, COST, "cheapest"),
+        (0.05, 0.0, None, "promise"),
+        (0.05, 0.1, None, "promise and overkill"),
+        (0.05, 0.0, COST, "promise and costs"),
+        # Which parts fail, but not which pass; and twice which parts fail.
+        (0.0, 0.1, None, "max_overkill_rate = 0.1 says which parts fail, and nothing says which pass"),
+        (0.0, 0.1, COST, "max_overkill_rate = 0.1 and cost both say where parts fail"),
+        (0.05, 0.1, COST, "max_overkill_rate = 0.1 and cost both say where parts fail"),
+    ],
+)
+def test_every_combination_means_something_or_is_an_error(rows, proba, promise, overkill, cost, expected):
+    settings = {"max_escape_rate": promise, "max_overkill_rate": overkill, "cost": cost}
+    if expected.startswith("max_overkill_rate"):
+        with pytest.raises(ValidationError, match=expected):
+            decision(**settings)
+        return
+    fitted = fit_rules(proba, rows, HARD, decision(**settings))
+    labels, _, _, groups = columns(rows)
+    is_defect, unseen, point = labels == 1, fitted.out_of_fold, fitted.rules.operating_point
+    assert fitted.notice == ""
+    if expected == "vote":
+        assert point is None
+        return
+    assert (point.max_escape_rate, point.confidence) == ((None, None) if expected == "cheapest" else (0.05, 0.95))
+    assert point.n_defects == N_IMAGES / 2
+    assert point.n_escapes == np.sum(is_defect & (unseen < point.pass_below))
+    alone = choose_operating_point(is_defect, unseen, groups, 0.05, 0.0, 0.95, None)
+    if expected == "cheapest":
+        assert (point.pass_below, point.fail_from) == cheapest_thresholds(is_defect, unseen, Costs(20, 5, 1))
+    elif expected == "promise":
+        assert point == alone
+        assert point.pass_below == point.fail_from
+    else:
+        assert point.pass_below <= alone.pass_below
+        assert point.fail_from > point.pass_below
 
 
 @pytest.mark.parametrize(
@@ -137,38 +179,42 @@ def test_with_as_many_defects_as_the_notice_asks_for_it_is_gone(rows, proba):
         assert (fitted.notice == "") == is_promised == (fitted.rules.operating_point is not None)
 
 
-def test_summary_by_the_ensembles_out_of_fold_scores(rows, proba):
-    fitted = fit_rules(proba, rows, EnsembleParams(voting="soft", threshold=0.3), decision())
-    summary = summarise_out_of_fold(fitted, proba, rows, ["a", "b", "c"])
-    labels, weights, folds, _ = columns(rows)
-    fails = fitted.out_of_fold >= 0.3
-    expected = summarise(labels == 1, fitted.out_of_fold, ~fails, fails)
-    assert {name: summary[name] for name in expected} == expected
-    assert summary["operating_point"] == []
-    assert [line["voter"] for line in summary["voters"]] == ["a", "b", "c"]
-    for position, line in enumerate(summary["voters"]):
-        others = combine_across_folds(np.delete(proba, position, 1), labels, weights, folds)
-        assert line == {
-            "voter": "abc"[position],
-            "coefficient": round(fitted.rules.combination.coefficients[position], 4),
-            "roc_auc": round(roc_auc_score(labels, proba[:, position]), 4),
-            "roc_auc_of_others": round(roc_auc_score(labels, others), 4),
-        }
-    best, _, guessing = summary["voters"]
-    assert best["roc_auc_of_others"] < summary["roc_auc"] - 0.03, "the best voter is missed"
-    assert guessing["roc_auc_of_others"] > summary["roc_auc"] - 0.01, "who guesses is not"
-    assert json.loads(json.dumps(summary)) == summary
+def test_an_unknown_voting_rule_is_told_before_anything_is_fitted(rows, proba):
+    with pytest.raises(ConfigError, match="unknown voting rule 'veto'"):
+        fit_rules(proba, rows, EnsembleParams(voting="veto", threshold=0.5), decision())
 
 
-def test_summary_holds_the_operating_point(rows, proba):
-    fitted = fit_rules(proba, rows, HARD, decision(max_escape_rate=0.05))
-    [point] = summarise_out_of_fold(fitted, proba, rows, ["a", "b", "c"])["operating_point"]
-    assert point["pass_below"] == fitted.rules.operating_point.pass_below
-    assert (point["max_escape_rate"], point["confidence"], point["n_defects"]) == (0.05, 0.95, 120)
+@pytest.mark.parametrize("voting", ["hard", "soft", "weighted"])
+@pytest.mark.parametrize("changes", [{}, {"max_escape_rate": 0.05, "max_overkill_rate": 0.1}], ids=["vote", "promise"])
+def test_the_out_of_fold_verdicts_are_those_of_the_rule(rows, proba, voting, changes):
+    fitted = fit_rules(proba, rows, EnsembleParams(voting=voting, threshold=0.4), decision(**changes))
+    table = out_of_fold_table(fitted, proba, rows, ["a", "b", "c"])
+    assert list(table) == ["path", "actual", "verdict", "defect_proba", "confidence", "cause", "a", "b", "c"]
+    assert table["path"].tolist() == rows["path"].tolist()
+    assert table["actual"].tolist() == ["non_defective", "defective"] * (N_IMAGES // 2)
+    assert np.array_equal(table["defect_proba"], fitted.out_of_fold)
+    assert np.array_equal(table[["a", "b", "c"]], proba)
+    point, votes = fitted.rules.operating_point, (proba >= 0.4) @ np.array(fitted.rules.vote_weights)
+    half = sum(fitted.rules.vote_weights) / 2
+    is_majority = votes > half if voting == "weighted" else (proba >= 0.4).sum(1) >= 2
+    passes, fails = fitted.out_of_fold < 0.4, fitted.out_of_fold >= 0.4
+    if point:
+        passes, fails = (fitted.out_of_fold < point.pass_below) & ~is_majority, fitted.out_of_fold >= point.fail_from
+    elif voting != "soft":
+        passes, fails = passes & ~is_majority, fails & is_majority
+    expected = np.select([passes, fails], ["non_defective", "defective"], "review")
+    assert table["verdict"].tolist() == expected.tolist()
 
 
-def test_an_ensemble_of_one_has_no_others(rows, proba):
-    fitted = fit_rules(proba[:, :1], rows, HARD, decision())
-    [line] = summarise_out_of_fold(fitted, proba[:, :1], rows, ["alone"])["voters"]
-    assert line["roc_auc_of_others"] == 0.5
-    assert line["roc_auc"] > 0.8
+def test_the_out_of_fold_verdicts_differ_by_rule(rows, proba):
+    settings = [("hard", {}), ("soft", {}), ("hard", {"max_escape_rate": 0.05}), ("hard", {"cost": COST})]
+    verdicts = {
+        tuple(
+            out_of_fold_table(
+                fit_rules(proba, rows, EnsembleParams(voting=voting, threshold=0.4), decision(**changes)),
+                proba, rows, ["a", "b", "c"],
+            )["verdict"]
+        )
+        for voting, changes in settings
+    }  # fmt: skip
+    assert len(verdicts) == len(settings)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inspection.decision.operating_point import OperatingPoint
-from inspection.decision.wording import percent, percent_beside, setting, threshold_words
+from inspection.decision.wording import percent, percent_distinct, setting, threshold_words
 
 POINT = OperatingPoint(0.12, 0.62, 0.05, 0.95, 148, 3)
 
@@ -68,7 +68,7 @@ def test_what_differs_from_a_threshold_looks_different(pass_below, fail_from, pr
     ],
 )
 def test_what_differs_from_a_limit_looks_different(probability, limit, text):
-    assert percent_beside(probability, limit) == text
+    assert percent_distinct(probability, limit) == text
 
 
 SHARES = st.floats(0, 1).map(lambda share: round(share, 12))

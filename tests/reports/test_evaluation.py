@@ -4,17 +4,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from inspection.decision.inspector import Verdict
+from inspection.decision.verdict import Verdict
 from inspection.reports.tables.evaluation import (
-    VERDICT_COLUMNS,
     curves,
     leaderboard,
-    neighbour_tables,
-    outcomes,
+    neighbour_table,
     predictions_table,
-    score_models,
+    score_voters,
+    summarise_verdicts,
     tabulate,
 )
+from inspection.reports.tables.insight import tradeoff
+from inspection.reports.tables.predictions import ENSEMBLE, VERDICT_COLUMNS, is_defective, mistakes_of, voters_of
 from inspection.voters.guard import fit_guard
 
 LABELS = np.array([1, 1, 1, 0, 0, 0])
@@ -34,8 +35,28 @@ VERDICTS = verdicts_of(
 )
 
 
+ROWS = pd.DataFrame(
+    {
+        "path": [f"data/{index}.png" for index in range(6)],
+        "label": LABELS,
+        "group": [f"{index}" for index in range(6)],
+        "defect_probability": LABELS.astype(float),
+        "stratum": ["mono", "poly"] * 3,
+        "defect_type": "",
+        "stated_group": "",
+    }
+)
+PREDICTIONS = predictions_table(ROWS, PROBA, VERDICTS)
+
+
+def score_models(threshold: float) -> dict[str, dict]:
+    """Metrics of the ensemble, by its verdicts, and of the voters."""
+    groups = ROWS["group"].to_numpy()
+    return {ENSEMBLE: summarise_verdicts(PREDICTIONS, groups)} | score_voters(PREDICTIONS, threshold, groups)
+
+
 def test_score_models_by_hand():
-    scores = score_models(LABELS, PROBA, VERDICTS, threshold=0.5)
+    scores = score_models(0.5)
     assert list(scores) == ["ensemble", "b_svm", "a_cnn"]
     # Review does not pass, nor does it fail: of the defects one of three escapes, of the good parts none is scrapped.
     ensemble = scores["ensemble"]
@@ -53,7 +74,18 @@ def test_score_models_by_hand():
     )
     cnn = scores["a_cnn"]
     assert (cnn["escape_rate"], cnn["overkill_rate"], cnn["accuracy"], cnn["roc_auc"]) == (0.0, 0.0, 1.0, 1.0)
-    assert len({tuple(score) for score in scores.values()}) == 1, "the same keys for every model"
+    assert {key for key in ensemble if key not in svm} == {"unlike_rate", "per_1000"}
+    assert list(svm) == list(cnn) == [key for key in ensemble if key in svm]
+
+
+def test_an_ensembles_summary_by_hand():
+    ensemble = summarise_verdicts(
+        PREDICTIONS.assign(cause=["unlike", "vote", "vote", "unlike", "unlike", "vote"]), LABELS
+    )
+    assert (ensemble["unlike_rate"], ensemble["n_images"], ensemble["n_groups"]) == (0.5, 6, 2)
+    # One of six escapes, none is scrapped though good, two are reviewed.
+    thousand = ensemble["per_1000"]
+    assert (thousand["escapes"], thousand["overkill"], thousand["reviews"]) == (166.7, 0.0, 333.3)
 
 
 @pytest.mark.parametrize(
@@ -62,24 +94,31 @@ def test_score_models_by_hand():
     [(0.1, 0.0, 1.0), (0.3, 0.3333, 0.6667), (0.31, 0.3333, 0.3333), (0.51, 0.6667, 0.3333), (0.95, 1.0, 0.0)],
 )
 def test_voters_are_judged_at_the_threshold(threshold, escape, overkill):
-    svm = score_models(LABELS, PROBA, VERDICTS, threshold)["b_svm"]
+    svm = score_models(threshold)["b_svm"]
     assert (svm["escape_rate"], svm["overkill_rate"]) == (escape, overkill)
 
 
 def test_the_ensemble_is_judged_by_its_verdicts_alone():
-    low, high = (score_models(LABELS, PROBA, VERDICTS, threshold)["ensemble"] for threshold in (0.1, 0.9))
+    low, high = (score_models(threshold)["ensemble"] for threshold in (0.1, 0.9))
     assert low == high
 
 
-def test_outcomes():
-    passes, fails = outcomes(VERDICTS)
-    assert passes.tolist() == [False, False, True, False, True, True]
-    assert fails.tolist() == [True, False, False, False, False, False]
+def test_mistakes_are_parts_that_end_on_the_wrong_side():
+    table = PREDICTIONS.assign(verdict=["defective", "review", "non_defective", "review", "defective", "non_defective"])
+    wrong = mistakes_of(table)
+    assert wrong.index.tolist() == [2, 4]
+    assert wrong["label"].tolist() == [1, 0]
+    assert is_defective(wrong).tolist() == [True, False]
+    assert len(mistakes_of(table[[False] * 6])) == 0
+
+
+def test_voters_of():
+    pd.testing.assert_frame_equal(voters_of(PREDICTIONS), PROBA)
 
 
 def test_curves_by_hand():
-    labels = np.array([1, 0, 1, 0])
-    tables = curves(labels, pd.DataFrame({"v": [0.9, 0.7, 0.7, 0.1]}))
+    is_defect = np.array([True, False, True, False])
+    tables = curves(is_defect, pd.DataFrame({"v": [0.9, 0.7, 0.7, 0.1]}), np.arange(4))
     assert list(tables) == ["roc", "precision_recall", "calibration"]
     # Falling threshold: nothing; 0.9 (one defect); 0.7 (the other defect and a good part); 0.1 (everything).
     roc = tables["roc"]
@@ -95,10 +134,13 @@ def test_curves_by_hand():
     assert calibration["predicted"].tolist() == [0.1, 0.7, 0.9]
     assert calibration["observed"].tolist() == [0.0, 0.5, 1.0]
     assert calibration["n_images"].tolist() == [1, 2, 1]
+    # Wilson's interval of 0 of 1, 1 of 2 and 1 of 1.
+    assert calibration["observed_low"].tolist() == pytest.approx([0, 0.0945, 0.2065], abs=1e-4)
+    assert calibration["observed_high"].tolist() == pytest.approx([0.7935, 0.9055, 1], abs=1e-4)
 
 
 def test_curves_name_every_voter_and_count_along_each():
-    for table in curves(LABELS, PROBA).values():
+    for table in curves(LABELS == 1, PROBA, np.arange(6)).values():
         assert list(table)[0] == "voter"
         assert table["voter"].drop_duplicates().tolist() == ["b_svm", "a_cnn"]
         assert table.index.tolist() == list(range(len(table)))
@@ -110,7 +152,7 @@ def test_curves_name_every_voter_and_count_along_each():
 def test_curves_of_noise_stay_small():
     random = np.random.default_rng(0)
     labels = np.arange(2000) % 2
-    tables = curves(labels, pd.DataFrame({"v": np.round(random.uniform(size=2000), 6)}))
+    tables = curves(labels == 1, pd.DataFrame({"v": np.round(random.uniform(size=2000), 6)}), np.arange(2000))
     assert len(tables["calibration"]) == 10
     for name in ("roc", "precision_recall"):
         assert len(tables[name]) < 1600  # points within a straight stretch are dropped
@@ -153,18 +195,20 @@ def test_predictions_table():
 
 
 def test_tables_behind_the_curves():
-    rows = pd.DataFrame({"path": [f"data/{index}.png" for index in range(6)], "label": LABELS})
-    predictions = predictions_table(rows, PROBA, VERDICTS)
-    scores = score_models(LABELS, PROBA, VERDICTS, threshold=0.5)
-    tables = tabulate(LABELS, predictions, scores)
-    assert list(tables) == ["roc", "precision_recall", "calibration", "leaderboard", "predictions"]
+    tables = tabulate(PREDICTIONS, ROWS, score_models(0.5))
+    assert list(tables) == [
+        "roc", "precision_recall", "calibration", "leaderboard", "predictions", "rates_by_value", "tradeoff"
+    ]  # fmt: skip
     for name in ("roc", "precision_recall", "calibration"):
         assert tables[name]["voter"].drop_duplicates().tolist() == ["b_svm", "a_cnn", "ensemble"]
     ensemble = tables["roc"][tables["roc"]["voter"] == "ensemble"].drop(columns="voter").reset_index(drop=True)
-    of_verdicts = curves(LABELS, predictions[["defect_proba"]])["roc"].drop(columns="voter")
+    of_verdicts = curves(LABELS == 1, PREDICTIONS[["defect_proba"]], np.arange(6))["roc"].drop(columns="voter")
     pd.testing.assert_frame_equal(ensemble, of_verdicts)
     assert sorted(tables["leaderboard"]["voter"]) == ["a_cnn", "b_svm", "ensemble"]
-    assert tables["predictions"] is predictions
+    assert tables["leaderboard"].notna().all(axis=None)
+    assert tables["predictions"] is PREDICTIONS
+    assert tables["rates_by_value"]["value"].tolist() == ["mono", "poly"]
+    pd.testing.assert_frame_equal(tables["tradeoff"], tradeoff(LABELS == 1, PREDICTIONS["defect_proba"].to_numpy()))
 
 
 def test_neighbours_are_training_images_with_their_labels():
@@ -173,11 +217,14 @@ def test_neighbours_are_training_images_with_their_labels():
     guard = fit_guard(vectors, paths, np.arange(24) % 3, 0.1)
     # As a manifest has them: more images, in another order.
     labels = pd.Series(np.append(np.arange(24)[::-1] % 2, [1, 1]), index=[*paths[::-1], "test/a.png", "test/b.png"])
-    first, second = neighbour_tables(guard, vectors[[5, 20]], labels)
-    for table, index in ((first, 5), (second, 20)):
-        assert list(table) == ["path", "label", "distance"]
-        assert len(table) == 5
-        assert table["path"][0] == f"data/{index}.png"
-        assert table["distance"].is_monotonic_increasing
-        assert table["label"].tolist() == [int(path[5:-4]) % 2 for path in table["path"]]
-    assert neighbour_tables(guard, vectors[:0], labels) == []
+    mistakes = pd.DataFrame({"path": ["test/b.png", "test/a.png"]})
+    table = neighbour_table(guard, mistakes, vectors[[5, 20]], labels)
+    assert list(table) == ["mistake", "path", "label", "distance"]
+    assert table["mistake"].tolist() == ["test/b.png"] * 5 + ["test/a.png"] * 5
+    for nearest, index in ((table.head(5), 5), (table.tail(5), 20)):
+        assert nearest["path"].iloc[0] == f"data/{index}.png"
+        assert nearest["distance"].is_monotonic_increasing
+        assert nearest["label"].tolist() == [int(path[5:-4]) % 2 for path in nearest["path"]]
+    nothing = neighbour_table(guard, mistakes.head(0), vectors[:0], labels)
+    assert list(nothing) == list(table)
+    assert len(nothing) == 0

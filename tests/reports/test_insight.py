@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 
+from inspection.reports.tables.evaluation import summarise_verdicts
 from inspection.reports.tables.insight import (
     CERTAINTY,
     MAX_THRESHOLDS,
@@ -14,10 +15,13 @@ from inspection.reports.tables.insight import (
     rates_by_value,
     tradeoff,
 )
+from inspection.reports.tables.intervals import share_interval
 
 GOOD, BAD, REVIEW = "non_defective", "defective", "review"
+RATES = ["column", "value", "n_images", "n_defects", "escape_rate", "overkill_rate", "review_rate", "accuracy"]
 COLUMNS = [
-    "column", "value", "n_images", "n_defects", "escape_rate", "overkill_rate", "review_rate", "accuracy",
+    "column", "value", "n_images", "n_defects", "n_escapes", "n_overkill", "escape_rate", "escape_rate_low",
+    "escape_rate_high", "overkill_rate", "overkill_rate_low", "overkill_rate_high", "review_rate", "accuracy",
 ]  # fmt: skip
 
 
@@ -28,12 +32,12 @@ def make_images(cases, **columns):
         {"path": paths, "actual": [case[0] for case in cases], "verdict": [case[1] for case in cases]}
     )
     certain = [float(actual == BAD) for actual, _ in cases]
-    return predictions, pd.DataFrame({"path": paths, "defect_probability": certain} | columns)
+    return predictions, pd.DataFrame({"path": paths, "group": paths, "defect_probability": certain} | columns)
 
 
 def as_lines(table):
     assert list(table) == COLUMNS
-    return [tuple(None if pd.isna(cell) else cell for cell in line) for line in table.round(4).itertuples(index=False)]
+    return [tuple(None if pd.isna(cell) else cell for cell in line) for line in table[RATES].itertuples(index=False)]
 
 
 # Rates
@@ -45,10 +49,37 @@ def test_rates_counted_by_hand():
         stratum=["mono"] * 5 + ["poly"] * 3,
     )
     assert as_lines(rates_by_value(predictions, rows, ["stratum"])) == [
-        # Of three defects one passes and one is reviewed; of two good parts one fails; two of five are right.
-        ("stratum", "mono", 5, 3, 0.3333, 0.5, 0.2, 0.4),
+        # Of three defects one passes and one is reviewed, which is right; of two good parts one fails: three of five.
+        ("stratum", "mono", 5, 3, 0.3333, 0.5, 0.2, 0.6),
+        # A good part under review has not passed, which is wrong.
         ("stratum", "poly", 3, 1, 1.0, 0.0, 0.3333, 0.3333),
     ]
+
+
+def test_accuracy_is_the_one_of_the_metrics():
+    random = np.random.default_rng(0)
+    cases = list(zip(random.choice([GOOD, BAD], 60), random.choice([GOOD, BAD, REVIEW], 60), strict=True))
+    predictions, rows = make_images(cases, stratum=["mono", "poly"] * 30)
+    table = rates_by_value(predictions, rows, ["stratum"])
+    for place, kind in enumerate(("mono", "poly")):
+        part = predictions[rows["stratum"] == kind].assign(defect_proba=random.uniform(size=30), cause="vote")
+        metrics = summarise_verdicts(part, rows.loc[part.index, "group"].to_numpy())
+        for name in ("accuracy", "escape_rate", "overkill_rate", "review_rate"):
+            assert table[name][place] == metrics[name]
+
+
+def test_rates_come_with_counts_and_bounds():
+    # Ten good mono parts, two photographs of each: one part fails on both.
+    verdicts = [BAD, BAD] + [GOOD] * 18
+    predictions, rows = make_images(
+        [(GOOD, verdict) for verdict in verdicts] * 2, stratum=["mono"] * 20 + ["poly"] * 20
+    )
+    rows["group"] = [f"part {index // 2}" for index in range(20)] + [f"poly {index}" for index in range(20)]
+    mono, poly = rates_by_value(predictions, rows, ["stratum"]).to_dict("records")
+    assert (mono["n_escapes"], mono["n_overkill"], mono["overkill_rate"]) == (0, 2, 0.1)
+    assert (poly["overkill_rate_low"], poly["overkill_rate_high"]) == pytest.approx(share_interval(2, 20), abs=5e-5)
+    assert mono["overkill_rate_high"] > poly["overkill_rate_high"] + 0.05, "ten parts, not twenty"
+    assert np.isnan(mono["escape_rate_high"])
 
 
 def test_rate_without_parts_is_unknown_not_zero():
@@ -116,7 +147,7 @@ def test_rows_of_other_images_are_refused():
 
 def test_unknown_column_is_named():
     predictions, rows = make_images([(BAD, GOOD)], stratum=["poly"])
-    with pytest.raises(ValueError, match="no column colour; it has path, defect_probability, stratum"):
+    with pytest.raises(ValueError, match="no column colour; it has path, group, defect_probability, stratum"):
         rates_by_value(predictions, rows, ["stratum", "colour"])
 
 

@@ -4,20 +4,27 @@ import json
 
 import numpy as np
 import pytest
-from scipy.stats import norm
-from sklearn.metrics import roc_auc_score
 
+from inspection.decision.outcomes import Outcomes
+from inspection.reports.tables.intervals import grouped_share_interval, share_interval
 from inspection.reports.tables.metrics import (
-    brier_score,
     calibration_curve,
+    calibration_intervals,
     escape_rate,
     expected_calibration_error,
     overkill_rate,
     per_thousand,
-    roc_auc_interval,
-    share_interval,
     summarise,
 )
+
+
+def outcomes(passes: np.ndarray, fails: np.ndarray) -> Outcomes:
+    return Outcomes(passes, fails, ~passes & ~fails)
+
+
+def alone(n_images: int) -> np.ndarray:
+    """Each image a group of its own."""
+    return np.arange(n_images)
 
 
 def flags(text: str) -> np.ndarray:
@@ -128,146 +135,16 @@ def test_expected_calibration_error_of_calibrated_scores_is_small():
     assert expected_calibration_error(is_defect, proba**2) == pytest.approx(1 / 6, abs=0.015)
 
 
-@pytest.mark.parametrize(
-    ("n_hits", "n_images", "low", "high"),
-    [
-        # Newcombe 1998, Statistics in Medicine 17, table I, method 3.
-        (81, 263, 0.2553, 0.3662),
-        (15, 148, 0.0624, 0.1605),
-        (0, 20, 0.0000, 0.1611),
-        (1, 29, 0.0061, 0.1718),
-        # With no hit the bounds are 0 and z**2 / (n + z**2) = 3.8415 / 13.8415.
-        (0, 10, 0.0000, 0.2775),
-        (10, 10, 0.7225, 1.0000),
-        (5, 10, 0.2366, 0.7634),
-        (0, 1, 0.0000, 0.7935),
-        (1, 1, 0.2065, 1.0000),
-    ],
-)
-def test_wilson_interval(n_hits, n_images, low, high):
-    assert share_interval(n_hits, n_images) == pytest.approx((low, high), abs=5e-5)
-
-
-def test_wilson_interval_of_another_confidence():
-    # z = 1.6449: z**2 / (10 + z**2) = 2.7055 / 12.7055.
-    assert share_interval(0, 10, confidence=0.9) == pytest.approx((0, 0.2129), abs=5e-5)
-
-
-@pytest.mark.parametrize(
-    ("n_hits", "n_images", "message"), [(0, 0, "not less than 1"), (3, 2, "greater than"), (-1, 2, "not less than 0")]
-)
-def test_wilson_interval_of_no_share(n_hits, n_images, message):
-    with pytest.raises(ValueError, match=message):
-        share_interval(n_hits, n_images)
-
-
-def brute_force_auc(is_defect, scores):
-    """Area and its variance by DeLong's definition, comparing every defect with every good part."""
-    bad, good = scores[is_defect], scores[~is_defect]
-    wins = np.array([[1.0 if b > g else 0.5 if b == g else 0.0 for g in good] for b in bad])
-    area = wins.mean()
-    of_bad, of_good = wins.mean(axis=1), wins.mean(axis=0)
-    variance = sum((of_bad - area) ** 2) / (len(bad) - 1) / len(bad)
-    variance += sum((of_good - area) ** 2) / (len(good) - 1) / len(good)
-    return area, variance
-
-
-def logit_bounds(area, variance, z):
-    """The interval on the logit scale, mapped back: odds times and divided by exp(margin)."""
-    factor = np.exp(z * np.sqrt(variance) / (area * (1 - area)))
-    odds = area / (1 - area)
-    return odds / factor / (1 + odds / factor), odds * factor / (1 + odds * factor)
-
-
-def test_auc_interval_by_hand():
-    # Defects score 3 and 2, good parts 1 and 2. Wins: 3 beats both, 2 beats 1 and ties with 2: (2 + 1.5) / 4 = 0.875.
-    # Shares of the defects 1 and 0.75, of the good parts 1 and 0.75: variance 2 * (2 * 0.125**2 / 1) / 2 = 0.03125.
-    area, low, high = roc_auc_interval(flags("1100"), np.array([3.0, 2.0, 1.0, 2.0]))
-    assert area == 0.875
-    assert (low, high) == pytest.approx(logit_bounds(0.875, 0.03125, 1.959964))
-    assert (low, high) == pytest.approx((0.2276, 0.9940), abs=5e-5)
-
-
-@pytest.mark.parametrize("seed", range(5))
-@pytest.mark.parametrize("decimals", [1, 2, 8])
-@pytest.mark.parametrize("confidence", [0.95, 0.8])
-def test_auc_interval_against_brute_force(seed, decimals, confidence):
-    random = np.random.default_rng(seed)
-    is_defect = random.uniform(size=60) < 0.3
-    scores = np.round(random.normal(size=60) + is_defect, decimals)  # one decimal gives many ties
-    area, low, high = roc_auc_interval(is_defect, scores, confidence)
-    expected, variance = brute_force_auc(is_defect, scores)
-    assert area == pytest.approx(expected)
-    assert area == pytest.approx(roc_auc_score(is_defect, scores))
-    assert (low, high) == pytest.approx(logit_bounds(expected, variance, norm.ppf((1 + confidence) / 2)))
-    assert 0 < low < area < high < 1
-
-
-def test_auc_interval_does_not_depend_on_the_order_or_scale():
-    random = np.random.default_rng(1)
-    is_defect = np.arange(40) % 3 == 0
-    scores = random.normal(size=40) + is_defect
-    shuffled = random.permutation(40)
-    assert roc_auc_interval(is_defect[shuffled], np.exp(scores[shuffled])) == pytest.approx(
-        roc_auc_interval(is_defect, scores)
-    )
-
-
-def test_auc_interval_covers_the_truth():
-    # Normal scores one standard deviation apart: the true area is Phi(1 / sqrt(2)) = 0.7602.
-    random = np.random.default_rng(0)
-    is_defect = np.arange(120) < 40
-    n_covered = 0
-    for _ in range(400):
-        _, low, high = roc_auc_interval(is_defect, random.normal(size=120) + is_defect)
-        n_covered += low <= norm.cdf(1 / np.sqrt(2)) <= high
-    # 95 % of 400 are 380, with a standard deviation of 4.4.
-    assert 366 <= n_covered <= 394
-
-
-@pytest.mark.parametrize(
-    ("n_bad", "n_good", "slack"),
-    # Rule of three on the smaller class, and never more than the whole range.
-    [(10, 5, 0.6), (5, 10, 0.6), (30, 60, 0.1), (3, 3, 1.0), (2, 2, 1.0)],
-)
-def test_auc_interval_of_separated_classes(n_bad, n_good, slack):
-    is_defect = np.arange(n_bad + n_good) < n_bad
-    assert roc_auc_interval(is_defect, is_defect.astype(float)) == pytest.approx((1.0, 1 - slack, 1.0))
-    assert roc_auc_interval(is_defect, 1.0 - is_defect) == pytest.approx((0.0, 0.0, slack))
-
-
-def test_auc_interval_of_one_score_for_all_claims_no_certainty():
-    area, low, high = roc_auc_interval(flags("1100"), np.full(4, 0.3))
-    assert area == 0.5
-    assert low < 0.5 < high
-
-
-@pytest.mark.parametrize(
-    ("is_defect", "n_scores", "message"),
-    [
-        ("1000", 4, "two parts of each class, got 1 defective, 3 good"),
-        ("1110", 4, "two parts of each class, got 3 defective, 1 good"),
-        ("0000", 4, "got 0 defective, 4 good"),
-        ("1", 1, "got 1 defective, 0 good"),
-        ("", 0, "two non-empty arrays"),
-        ("1100", 3, r"got \(4,\) and \(3,\)"),
-    ],
-)
-def test_auc_interval_needs_two_of_each(is_defect, n_scores, message):
-    with pytest.raises(ValueError, match=message):
-        roc_auc_interval(flags(is_defect), np.linspace(0, 1, n_scores))
-
-
 KEYS = [
     "accuracy", "accuracy_low", "accuracy_high", "precision", "recall", "f1", "roc_auc", "roc_auc_low", "roc_auc_high",
-    "average_precision", "escape_rate", "overkill_rate", "review_rate", "ece", "brier", "n_images",
+    "average_precision", "escape_rate", "overkill_rate", "review_rate", "ece", "brier", "n_images", "n_groups",
 ]  # fmt: skip
 
 
 def test_summarise_by_hand():
     is_defect = flags("1110000")
     proba = np.array([0.95, 0.55, 0.25, 0.65, 0.15, 0.05, 0.05])
-    values = summarise(is_defect, proba, proba < 0.5, proba >= 0.5)
+    values = summarise(is_defect, proba, Outcomes.at_threshold(proba, 0.5), alone(7))
     assert list(values) == KEYS
     # TP 2, FN 1, FP 1, TN 3.
     assert values["accuracy"] == 0.7143  # 5/7
@@ -286,14 +163,14 @@ def test_summarise_by_hand():
     # Squares of 0.05, 0.45, 0.75, 0.65, 0.15, 0.05 and 0.05: 1.2175, of 7.
     assert values["brier"] == 0.1739
     assert values["review_rate"] == 0.0
-    assert values["n_images"] == 7
+    assert (values["n_images"], values["n_groups"]) == (7, 7)
 
 
 def test_a_review_does_not_pass_and_does_not_fail():
     # Defects: fails, review, passes. Good parts: fails, review, review, passes, passes.
     is_defect = flags("11100000")
     passes, fails = flags("00100011"), flags("10010000")
-    values = summarise(is_defect, np.array([0.9, 0.5, 0.1, 0.8, 0.6, 0.4, 0.2, 0.1]), passes, fails)
+    values = summarise(is_defect, np.array([0.9, 0.5, 0.1, 0.8, 0.6, 0.4, 0.2, 0.1]), outcomes(passes, fails), alone(8))
     assert values["escape_rate"] == 0.3333  # 1/3: the review does not escape
     assert values["overkill_rate"] == 0.2  # 1/5: a person may still pass the two
     assert values["review_rate"] == 0.375  # 3/8
@@ -305,27 +182,9 @@ def test_a_review_does_not_pass_and_does_not_fail():
 
 @pytest.mark.parametrize(("passes", "fails"), [("0000", "0000"), ("0000", "1100"), ("0011", "0000")])
 def test_who_reviews_everything_lets_nothing_escape_and_scraps_nothing(passes, fails):
-    values = summarise(flags("1100"), np.array([0.9, 0.8, 0.2, 0.1]), flags(passes), flags(fails))
+    values = summarise(flags("1100"), np.array([0.9, 0.8, 0.2, 0.1]), outcomes(flags(passes), flags(fails)), alone(4))
     assert (values["escape_rate"], values["overkill_rate"]) == (0.0, 0.0)
     assert values["review_rate"] == 1 - (passes.count("1") + fails.count("1")) / 4
-
-
-@pytest.mark.parametrize(
-    ("is_defect", "proba", "score"),
-    [
-        ("1", [1.0], 0.0),
-        ("1", [0.0], 1.0),
-        ("10", [0.5, 0.5], 0.25),
-        ("101", [0.9, 0.2, 0.6], (0.01 + 0.04 + 0.16) / 3),
-    ],
-)
-def test_brier_score(is_defect, proba, score):
-    assert brier_score(flags(is_defect), np.array(proba)) == pytest.approx(score)
-
-
-def test_brier_score_needs_one_probability_a_part():
-    with pytest.raises(ValueError, match=r"got \(2,\) and \(1,\)"):
-        brier_score(flags("10"), np.array([0.5]))
 
 
 def test_per_thousand_by_hand():
@@ -333,7 +192,7 @@ def test_per_thousand_by_hand():
     is_defect = np.arange(200) < 20
     passes = (np.arange(200) < 3) | (np.arange(200) >= 35)
     reviews = ((np.arange(200) >= 3) & (np.arange(200) < 5)) | ((np.arange(200) >= 20) & (np.arange(200) < 30))
-    values = per_thousand(is_defect, passes, ~passes & ~reviews)
+    values = per_thousand(is_defect, outcomes(passes, ~passes & ~reviews), alone(200))
     assert {name: values[name] for name in ("escapes", "overkill", "reviews")} == {
         "escapes": 15.0,
         "overkill": 25.0,
@@ -348,7 +207,7 @@ def test_per_thousand_by_hand():
 
 
 def test_per_thousand_when_nothing_goes_wrong():
-    values = per_thousand(flags("1100"), flags("0011"), flags("1100"))
+    values = per_thousand(flags("1100"), outcomes(flags("0011"), flags("1100")), alone(4))
     assert [values[name] for name in ("escapes", "overkill", "reviews")] == [0.0, 0.0, 0.0]
     # Wilson with no hit: z**2 / (n + z**2) = 3.8415 / 7.8415.
     assert values["escapes_high"] == values["reviews_high"] == 489.9
@@ -359,9 +218,9 @@ def test_summarise_is_plain_and_rounded():
     random = np.random.default_rng(0)
     is_defect = np.arange(30) % 2 == 0
     proba = random.uniform(size=30)
-    values = summarise(is_defect, proba, proba < 0.4, proba >= 0.6)
+    values = summarise(is_defect, proba, outcomes(proba < 0.4, proba >= 0.6), np.arange(30) // 2)
     assert json.loads(json.dumps(values)) == values
-    assert type(values.pop("n_images")) is int
+    assert type(values.pop("n_images")) is type(values.pop("n_groups")) is int
     assert all(type(value) is float and round(value, 4) == value for value in values.values())
 
 
@@ -370,7 +229,12 @@ def test_summarise_is_plain_and_rounded():
     [("0000", 0.0, 0.0, 0.0, 1.0, 0.0), ("1111", 0.5, 1.0, 0.6667, 0.0, 1.0), ("1100", 1.0, 1.0, 1.0, 0.0, 0.0)],
 )
 def test_summarise_when_all_or_none_are_rejected(is_rejected, precision, recall, f1, escape, overkill):
-    values = summarise(flags("1100"), np.array([0.9, 0.8, 0.2, 0.1]), ~flags(is_rejected), flags(is_rejected))
+    values = summarise(
+        flags("1100"),
+        np.array([0.9, 0.8, 0.2, 0.1]),
+        outcomes(~flags(is_rejected), flags(is_rejected)),
+        alone(4),
+    )
     assert [values[name] for name in ("precision", "recall", "f1")] == [precision, recall, f1]
     assert [values[name] for name in ("escape_rate", "overkill_rate")] == [escape, overkill]
 
@@ -378,4 +242,39 @@ def test_summarise_when_all_or_none_are_rejected(is_rejected, precision, recall,
 @pytest.mark.parametrize("is_defect", ["1111", "0000", "1110", "1000"])
 def test_summarise_needs_two_of_each_class(is_defect):
     with pytest.raises(ValueError, match="needs two parts of each class"):
-        summarise(flags(is_defect), np.array([0.9, 0.8, 0.2, 0.1]), flags("0011"), flags("1100"))
+        summarise(flags(is_defect), np.array([0.9, 0.8, 0.2, 0.1]), outcomes(flags("0011"), flags("1100")), alone(4))
+
+
+def test_groups_widen_every_interval():
+    # 40 parts taken five times each, the pictures of a part alike; and as many parts taken once.
+    random = np.random.default_rng(0)
+    is_defect, noise = np.arange(40) % 3 == 0, random.normal(size=40)
+    proba = 1 / (1 + np.exp(-noise - 1.5 * is_defect))
+    groups = np.repeat(np.arange(40), 5)
+    taken = [np.repeat(values, 5) for values in (is_defect, proba)]
+    once = summarise(is_defect, proba, outcomes(proba < 0.4, proba >= 0.7), alone(40))
+    five_times = summarise(*taken, outcomes(taken[1] < 0.4, taken[1] >= 0.7), groups)
+    as_if_alone = summarise(*taken, outcomes(taken[1] < 0.4, taken[1] >= 0.7), alone(200))
+    assert (five_times["n_images"], five_times["n_groups"]) == (200, 40)
+    for name in ("accuracy", "roc_auc"):
+        width, width_once, width_alone = (
+            values[f"{name}_high"] - values[f"{name}_low"] for values in (five_times, once, as_if_alone)
+        )
+        assert five_times[name] == once[name]
+        assert width == pytest.approx(width_once, rel=0.06), "five pictures of a part say what one says"
+        assert width > 1.9 * width_alone
+    thousand = per_thousand(taken[0], outcomes(taken[1] < 0.4, taken[1] >= 0.7), groups)
+    low, high = grouped_share_interval(taken[0] & (taken[1] < 0.4), groups)
+    assert (thousand["escapes_low"], thousand["escapes_high"]) == (round(1000 * low, 1), round(1000 * high, 1))
+
+
+def test_calibration_intervals_follow_the_bins():
+    # Two bins: four images of 0.25, one of them defective, and one image of 0.9, defective.
+    proba, is_defect = np.array([0.25, 0.9, 0.25, 0.25, 0.25]), flags("11000")
+    bounds = calibration_intervals(is_defect, proba, alone(5))
+    assert bounds["observed_low"] == pytest.approx([0.0456, 0.2065], abs=1e-4)
+    assert bounds["observed_high"] == pytest.approx([0.6994, 1], abs=1e-4)
+    # Two parts taken twice: no more than two observations, and hardly known.
+    twice = calibration_intervals(is_defect, proba, np.array([0, 9, 0, 1, 1]))
+    assert twice["observed_low"][0] < 0.03
+    assert twice["observed_high"][0] > 0.8

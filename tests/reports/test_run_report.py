@@ -13,7 +13,8 @@ from inspection.reports.run_report import describe_run
 from tests.conftest import ROOT
 
 METRICS = {
-    "accuracy": 0.91, "roc_auc": 0.95, "f1": 0.88, "escape_rate": 0.12, "overkill_rate": 0.07, "review_rate": 0.03,
+    "accuracy": 0.91, "accuracy_low": 0.88, "accuracy_high": 0.9346, "roc_auc_low": 0.9, "roc_auc_high": 0.98,
+     "roc_auc": 0.95, "f1": 0.88, "escape_rate": 0.12, "overkill_rate": 0.07, "review_rate": 0.03,
     "ece": 0.0412, "brier": 0.0734,
 }  # fmt: skip
 PER_1000 = {
@@ -40,7 +41,7 @@ TITLES = [
 
 def write_run(folder, leaking=0, point=None):
     """Write the metrics files that a report reads."""
-    ensemble = METRICS | {"n_images": 656, "per_1000": PER_1000, "n_leaking_test_images": leaking}
+    ensemble = METRICS | {"n_images": 656, "n_groups": 540, "per_1000": PER_1000, "n_leaking_test_images": leaking}
     out_of_fold = METRICS | {"roc_auc": 0.93, "ece": 0.0213, "operating_point": [point] if point else []}
     files = {"ensemble": ensemble, "out_of_fold": out_of_fold | {"voters": VOTERS}}
     files |= {f"voters/{line['voter']}": METRICS | {"roc_auc": line["roc_auc"] - 0.02} for line in VOTERS}
@@ -77,7 +78,7 @@ def test_what_to_expect_of_a_thousand_parts(tmp_path):
         ["parts for a person to look at", 30.5, 19.8, 46.6],
     ]
     assert list(table) == ["of 1,000 such parts", "expected", "low", "high"]
-    assert "656 test images" in section.parts[0].caption
+    assert "656 test images in 540 groups" in section.parts[0].caption
 
 
 def test_without_a_promise_the_vote_decides(tmp_path):
@@ -105,12 +106,21 @@ def test_where_no_part_fails_unseen_none_is_said_to_fail(tmp_path):
     assert "is below 0.03123 and none fails unseen; a person looks at the others. Promise:" in text
 
 
-def test_both_ways_to_count_a_review_are_told_apart(tmp_path):
-    [caption] = [
-        part.caption for part in sections_of(tmp_path)[TITLES[0]].parts
-        if isinstance(part, Picture) and part.path.name == "rates_by_value.png"
-    ]  # fmt: skip
-    assert "counts every review as wrong; that of the models below counts it as not passing" in caption
+def test_thresholds_of_costs_alone_promise_nothing(tmp_path):
+    point = POINT | {"max_escape_rate": None, "confidence": None}
+    text = sections_of(tmp_path, point=point)[TITLES[0]].text
+    assert "cheapest thresholds; nothing is promised. They rest on 321 defective training parts" in text
+
+
+def test_without_a_band_one_threshold_is_named_once(tmp_path):
+    text = sections_of(tmp_path, max_escape_rate=0.05, point=POINT | {"fail_from": 0.031234})[TITLES[0]].text
+    assert "below 0.03123 and fails otherwise; a person looks at those that would pass against the vote." in text
+
+
+def test_the_text_says_how_reviews_and_groups_count(tmp_path):
+    text = sections_of(tmp_path)[TITLES[0]].text
+    assert "a reviewed defect counts as right and a reviewed good part as wrong" in text
+    assert "photographs of one group (copies, series, one part taken several times) taken together" in text
 
 
 @pytest.mark.parametrize(("rate", "words"), [(0.05, "5%"), (0.0025, "0.25%"), (0.125, "12.5%"), (0.0004, "0.04%")])
@@ -122,16 +132,23 @@ def test_a_promise_is_not_rounded(tmp_path, rate, words):
 
 def test_the_voters_on_test_and_on_training_images(tmp_path):
     section = sections_of(tmp_path)[TITLES[1]]
-    tested, earned = tables_of(section)
+    unseen, earned, tested = tables_of(section)
     assert tested["model"].tolist() == ["ensemble", "b_svm", "baseline_cnn"]
     assert tested["AUC"].tolist() == pytest.approx([0.95, 0.9, 0.79])
-    assert list(tested) == [
-        "model", "accuracy", "AUC", "F1", "escape rate", "overkill rate", "review rate", "ECE", "Brier score"
+    assert list(tested) == list(unseen) == [
+        "model", "accuracy", "accuracy, 95\u00a0%", "AUC", "AUC, 95\u00a0%", "F1", "escape rate", "overkill rate",
+        "review rate", "ECE", "Brier score",
     ]  # fmt: skip
-    assert tested.iloc[0].tolist() == ["ensemble", *METRICS.values()]
+    assert tested.iloc[0].tolist() == [
+        "ensemble", 0.91, "0.880–0.935", 0.95, "0.900–0.980", 0.88, 0.12, 0.07, 0.03, 0.0412, 0.0734
+    ]  # fmt: skip
+    assert unseen[["model", "AUC", "ECE"]].to_numpy().tolist() == [["ensemble", 0.93, 0.0213]]
     assert list(earned) == ["voter", "coefficient", "AUC", "AUC of the ensemble without it"]
     assert earned.to_numpy().tolist() == [list(line.values()) for line in VOTERS]
     assert "reaches an AUC of 0.9300 there" in section.text, "that of the training images"
+    captions = [part.caption for part in section.parts if isinstance(part, Table)]
+    assert captions[0].startswith("Training images, out of fold"), "by which params are chosen"
+    assert captions[2] == "Test images."
 
 
 def test_calibration_is_that_of_the_training_images(tmp_path):
@@ -150,13 +167,15 @@ def test_leaks_are_confessed(tmp_path, leaking, words):
     assert sections_of(tmp_path, leaking=leaking)[TITLES[4]].text == words
 
 
-def test_its_pictures_are_those_the_stage_depends_on(tmp_path):
+def test_its_pictures_are_those_the_stage_draws(tmp_path):
     pictures = [
         part for section in sections_of(tmp_path).values() for part in section.parts if isinstance(part, Picture)
     ]
-    declared = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]["report"]["deps"]
-    names = [picture.path.relative_to(tmp_path).as_posix() for picture in pictures]
-    assert sorted(f"metrics/{name}" for name in names) == sorted(dep for dep in declared if dep.endswith(".png"))
+    drawn = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]["report"]["plots"]
+    names = {f"metrics/{picture.path.relative_to(tmp_path).as_posix()}" for picture in pictures}
+    assert len(names) == len(pictures)
+    # The mistakes are shown with their neighbours; all of them are in a picture of their own.
+    assert set(drawn) - names == {"metrics/misclassified.png"}
     assert all(picture.alt for picture in pictures)
 
 

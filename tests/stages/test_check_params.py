@@ -40,7 +40,9 @@ from tests.conftest import BACKBONE, run_stage_in, tiny_params, write_params
         ),
         ({"seed": "zero"}, "seed = 'zero' is not usable"),
         ({"search": tiny_params()["search"] | {"svm": {"c": [1]}}}, "search.svm: SVC has no parameter 'c'"),
-        ({"classifiers": ["svm", "knn"]}, "classifiers.1 = 'knn' is not usable: Input should be 'svm'"),
+        ({"search": tiny_params()["search"] | {"svn": {"C": [1]}}}, "unknown classifier 'svn'; did you mean 'svm'?"),
+        ({"classifiers": ["svm", "knn"]}, "classifiers: search holds no values to try for 'knn'"),
+        ({"plugins": ["mine"]}, "plugins: no module 'mine'; put mine.py into plugins/"),
     ],
 )
 def test_wrong_params_are_named(tmp_path, changes, message):

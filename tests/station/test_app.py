@@ -14,13 +14,13 @@ import pytest
 from PIL import Image, ImageOps, ImageStat
 from streamlit.testing.v1 import AppTest
 
-import streamlit_app
 from inspection import files
 from inspection.data.images import AS_STORED, Decoding
-from inspection.decision.inspector import Inspector, Verdict
+from inspection.decision.inspector import Inspector
+from inspection.decision.verdict import Verdict
 from inspection.decision.wording import percent
 from inspection.errors import ModelsError
-from inspection.station import demo
+from inspection.station import demo, page
 from inspection.station.presentation import likeness_words
 from tests.parts import draw_part, encode, save_twelve_bits
 
@@ -255,7 +255,7 @@ def test_a_file_that_vanishes_while_it_is_read_is_explained(open_viewer, own_mod
 
 def test_an_ensemble_that_changes_while_it_is_loaded_is_not_kept(models_folder):
     with pytest.raises(ModelsError, match="changed while it was read"):
-        streamlit_app.load_inspector(str(models_folder), "0" * 64)
+        page.load_inspector(str(models_folder), "0" * 64)
 
 
 # Demo Mode
@@ -481,7 +481,7 @@ def test_the_sidebar_says_which_ensemble_is_loaded(open_viewer, models_folder, i
     app = open_viewer(models_folder)
     fingerprint = files.sha256_file(models_folder / "ensemble.json")
     facts = [*inspector.voters, "4 models vote", "(hard)", "defective at 0.5 or more", "48 photographs of data/raw"]
-    for fact in [*facts, inspector.trained_on["manifest_sha256"][:12], fingerprint[:12]]:
+    for fact in [*facts, inspector.trained_on.manifest_sha256[:12], fingerprint[:12]]:
         assert fact in sidebar_text(app)
 
 
@@ -579,7 +579,7 @@ def test_demo_mode_shows_a_picture_of_its_own_decoding(open_viewer, twelve_bit_p
 
 def test_the_preview_is_decoded_as_for_the_models(twelve_bits):
     def brightness(decoding):
-        picture, problem = streamlit_app.decode_preview(twelve_bits, "part.png", decoding)
+        picture, problem = page.decode_preview(twelve_bits, "part.png", decoding)
         assert problem == ""
         return ImageStat.Stat(Image.open(io.BytesIO(picture.preview)).convert("L")).mean[0]
 
@@ -656,3 +656,32 @@ def test_the_configuration_keeps_the_viewer_on_this_machine():
     assert config["server"]["address"] == "127.0.0.1"
     assert config["browser"]["gatherUsageStats"] is False
     assert config["client"]["showErrorDetails"] == "none"
+
+
+def test_other_library_versions_are_told_and_verdicts_given_all_the_same(open_viewer, own_models):
+    assert "Other library versions" not in notices(open_viewer(own_models))
+    description = json.loads((own_models / "ensemble.json").read_text(encoding="utf-8"))
+    description["versions"]["numpy"] = "1.0.0"
+    (own_models / "ensemble.json").write_text(json.dumps(description), encoding="utf-8")
+    app = open_viewer(own_models)
+    assert "(1.0.0 when the models were made)" in notices(app)
+    analyze(app, PART)
+    assert html_of(app, "verdict")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [{"voters": None}, {"operating_point": {}}, {"guard": {"file": 1}}, {"decoding": []}, {"format": 3}],
+    ids=lambda damage: next(iter(damage)),
+)
+def test_a_damaged_ensemble_is_told_and_not_a_traceback(open_viewer, own_models, damage):
+    description = json.loads((own_models / "ensemble.json").read_text(encoding="utf-8"))
+    (own_models / "ensemble.json").write_text(json.dumps(description | damage), encoding="utf-8")
+    app = open_viewer(own_models)
+    assert next(iter(damage)) in notices(app)
+    assert "dvc repro" in notices(app)
+    assert app.file_uploader[0].disabled
+
+
+def notices(app: AppTest) -> str:
+    return " ".join(text_of(html) for html in html_of(app, "notice"))

@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 
 from inspection.decision.combination import mean_log_odds
-from inspection.decision.ensemble import Rules
-from inspection.decision.inspector import Verdict, Vote
 from inspection.decision.operating_point import OperatingPoint
+from inspection.decision.rules import Rules
+from inspection.decision.verdict import Verdict, Vote
 from inspection.station.presentation import (
     confidence_words,
     gauge_options,
@@ -136,3 +136,21 @@ def test_a_vote_never_looks_as_if_it_missed_its_threshold(proba, threshold, text
 @pytest.mark.parametrize(("confidence", "text"), [(0.4998, "49.98%"), (0.5, "50.0%"), (0.71, "71.0%")])
 def test_a_confidence_below_one_half_looks_below_it(confidence, text):
     assert gauge_options(confidence, "red")["series"][0]["detail"]["formatter"] == text
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            {},
+            "at most 5% of the defects pass, with confidence 95%; rests on 148 defects, 3 of which pass",
+        ),
+        ({"n_defects": 1, "n_escapes": 1}, "rests on 1 defect, 1 of which passes"),
+        (
+            {"max_escape_rate": None, "confidence": None},
+            "none: the thresholds are the cheapest on the training images, with 148 defects, 3 of which pass",
+        ),
+    ],
+)
+def test_the_promise_is_told_and_its_absence_too(changes, words):
+    assert rule_facts(replace(HARD, operating_point=replace(POINT, **changes)))["Promise"].endswith(words)

@@ -3,12 +3,14 @@
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pandas as pd
+import PIL
 import pytest
 from PIL import Image
 
 from inspection.audit.indexing import index_images
-from inspection.data.images import Decoding
+from inspection.data.images import Decoding, decode_file
 from inspection.data.sources import list_images
 from inspection.errors import DataError, ImageError
 from inspection.files import sha256_bytes
@@ -203,6 +205,40 @@ def test_another_backbone_has_a_cache_of_its_own(rows, extract, backbone):
     extracted, n_computed = extract(rows)
     assert n_computed == 0
     np.testing.assert_allclose(extracted.vectors, expected_vectors(rows))
+
+
+def nearest(pixels, size):
+    """Another way to resize."""
+    return np.asarray(Image.fromarray(pixels).resize((size, size), Image.Resampling.NEAREST))
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "value"),
+    [
+        (features, "resize", nearest),
+        (onnxruntime, "__version__", "0.0.1"),
+        (PIL, "__version__", "0.0.1"),
+    ],
+    ids=["resize", "onnxruntime", "pillow"],
+)
+def test_what_changes_the_vectors_is_computed_anew(rows, extract, monkeypatch, module, name, value):
+    extract(rows)
+    with monkeypatch.context() as changed:
+        changed.setattr(module, name, value)
+        assert extract(rows)[1] == 8
+        assert extract(rows)[1] == 0
+    assert extract(rows)[1] == 0, "the vectors of before are kept as well"
+
+
+def test_the_vectors_are_of_the_resize_in_use(tmp_path, backbone, monkeypatch):
+    write_class_folders(tmp_path / "large", 4, size=64)
+    large = index_images(list_images(tmp_path / "large")).readable
+    smooth = extract_features(backbone, large, tmp_path / "cache").vectors
+    monkeypatch.setattr(features, "resize", nearest)
+    rough = extract_features(backbone, large, tmp_path / "cache").vectors
+    corners = [nearest(decode_file(path).pixels, 16)[0, 0, 0] for path in large["path"]]
+    assert rough[:, 1].tolist() == corners
+    assert not np.array_equal(smooth, rough)
 
 
 def test_a_deleted_cache_costs_time_only(rows, extract, tmp_path):

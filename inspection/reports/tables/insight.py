@@ -4,13 +4,16 @@ A part is rejected when its probability is ``>=`` the threshold.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from pandas.api.types import is_bool_dtype
 
+from inspection.decision.outcomes import Outcomes
 from inspection.files import DIGITS
-from inspection.labels import CLASS_NAMES, DEFECTIVE, NON_DEFECTIVE, REVIEW
+from inspection.labels import CLASS_NAMES, DEFECTIVE
+from inspection.reports.tables.intervals import grouped_share_interval
 
 MAX_VALUES = 30
 """A column with more values than this identifies parts more than it sorts them."""
@@ -32,17 +35,17 @@ def rates_by_value(predictions: pd.DataFrame, rows: pd.DataFrame, columns: Seque
     predictions : DataFrame, shape (n_images, ...)
         ``path``, ``actual`` (``defective`` or ``non_defective``) and ``verdict`` (one of these or ``review``).
     rows : DataFrame, shape (n_images, ...)
-        The manifest of the same images in the same order: ``path``, ``defect_probability`` and ``columns``.
+        The manifest of the same images in the same order: ``path``, ``group``, ``defect_probability`` and ``columns``.
     columns : sequence of str
 
     Returns
     -------
     DataFrame
-        ``column``, ``value`` (as text; `NOT_STATED` when empty), ``n_images``, ``n_defects``, and in [0, 1]
-        ``escape_rate`` (defects with verdict non_defective), ``overkill_rate`` (good parts with verdict defective),
-        ``review_rate`` (all parts with verdict review) and ``accuracy`` (verdict is the label: every review is wrong,
-        that of a defect included, while `summarise` counts that one as right, since it does not
-        pass), not rounded. NaN where no part is defective, or none good. Values keep their sorted order.
+        ``column``, ``value`` (as text; `NOT_STATED` when empty), ``n_images``, ``n_defects``, ``n_escapes`` (defects
+        that pass) and ``n_overkill`` (good parts that fail), and in [0, 1] ``escape_rate`` and ``overkill_rate`` with
+        the bounds ``_low`` and ``_high`` of `inspection.reports.tables.intervals.grouped_share_interval`,
+        ``review_rate`` and ``accuracy`` as `inspection.reports.tables.metrics.summarise` defines it, rounded. NaN
+        where no part is defective, or none good. Values keep their sorted order.
 
     Raises
     ------
@@ -53,49 +56,58 @@ def rates_by_value(predictions: pd.DataFrame, rows: pd.DataFrame, columns: Seque
         raise ValueError("predictions and rows must hold the same paths in the same order")
     missing = [column for column in columns if column not in rows]
     if missing:
-        raise ValueError(f"the manifest has no column {', '.join(missing)}; it has {', '.join(rows)}")
-    outcomes = _outcomes(predictions)
+        raise ValueError(f"the manifest has no column {', '.join(missing)}; it has {', '.join(rows.columns)}")
+    of_all = Outcomes.of(predictions["verdict"].to_numpy())
+    is_defect = predictions["actual"].to_numpy() == CLASS_NAMES[DEFECTIVE]
+    outcomes = pd.DataFrame(
+        {
+            "is_defect": is_defect,
+            "passes": of_all.passes,
+            "fails": of_all.fails,
+            "reviewed": of_all.reviewed,
+            "group": rows["group"].array,
+        }
+    )
     values = {column: rows[column].to_numpy() for column in columns}
     values[CERTAINTY] = np.where(rows["defect_probability"].isin([0, 1]), "certain", "uncertain")
     lines = [line for column, of_column in values.items() for line in _lines(column, of_column, outcomes)]
-    return pd.DataFrame(lines, columns=["column", "value", *_rates(outcomes)])
-
-
-def _outcomes(predictions: pd.DataFrame) -> pd.DataFrame:
-    verdict = predictions["verdict"].to_numpy()
-    return pd.DataFrame(
-        {
-            "is_defect": predictions["actual"].to_numpy() == CLASS_NAMES[DEFECTIVE],
-            "passes": verdict == CLASS_NAMES[NON_DEFECTIVE],
-            "fails": verdict == CLASS_NAMES[DEFECTIVE],
-            "review": verdict == REVIEW,
-        }
-    )
+    return pd.DataFrame(lines, columns=["column", "value", *_rates(outcomes)]).round(DIGITS)
 
 
 def _lines(column: str, values: np.ndarray, outcomes: pd.DataFrame) -> list[dict]:
-    groups = outcomes.groupby(values, sort=True, dropna=False)
-    if not 1 < len(groups) <= MAX_VALUES:
+    parts = outcomes.groupby(values, sort=True, dropna=False)
+    if not 1 < len(parts) <= MAX_VALUES:
         return []
-    return [{"column": column, "value": _as_text(value)} | _rates(group) for value, group in groups]
+    return [{"column": column, "value": _as_text(value)} | _rates(part) for value, part in parts]
 
 
-def _as_text(value) -> str:
+def _as_text(value: Any) -> str:
     return NOT_STATED if pd.isna(value) or value == "" else str(value)
 
 
 def _rates(outcomes: pd.DataFrame) -> dict[str, float | int]:
-    is_defect = outcomes["is_defect"]
-    is_right = outcomes["fails"].where(is_defect, outcomes["passes"])
-    rates = {
-        # The mean of nothing is NaN: a rate without parts is not zero.
-        "escape_rate": outcomes.loc[is_defect, "passes"].mean(),
-        "overkill_rate": outcomes.loc[~is_defect, "fails"].mean(),
-        "review_rate": outcomes["review"].mean(),
-        "accuracy": is_right.mean(),
+    is_defect, passes, fails = (outcomes[name].to_numpy(dtype=bool) for name in ("is_defect", "passes", "fails"))
+    is_right = ~passes == is_defect
+    groups = outcomes["group"].to_numpy()
+    counts = {
+        "n_images": len(outcomes),
+        "n_defects": int(is_defect.sum()),
+        "n_escapes": int((is_defect & passes).sum()),
+        "n_overkill": int((~is_defect & fails).sum()),
     }
-    counts = {"n_images": len(outcomes), "n_defects": int(is_defect.sum())}
-    return counts | {name: float(rate) for name, rate in rates.items()}
+    return counts | {
+        **_rate("escape_rate", passes[is_defect], groups[is_defect]),
+        **_rate("overkill_rate", fails[~is_defect], groups[~is_defect]),
+        "review_rate": float(outcomes["reviewed"].mean()),
+        "accuracy": float(is_right.mean()) if len(outcomes) else np.nan,
+    }
+
+
+def _rate(name: str, happens: np.ndarray, groups: np.ndarray) -> dict[str, float]:
+    # Without parts a rate is unknown, not zero.
+    bounds = grouped_share_interval(happens, groups) if len(happens) else (np.nan, np.nan)
+    values = (float(np.mean(happens)) if len(happens) else np.nan, *bounds)
+    return dict(zip((name, f"{name}_low", f"{name}_high"), values, strict=True))
 
 
 def agreement(votes: pd.DataFrame) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from inspection.files import DIGITS
 from inspection.labels import DEFECTIVE
 
 
@@ -15,10 +16,11 @@ def label_suspects(rows: pd.DataFrame, defect_proba: np.ndarray, max_suspects: i
     Parameters
     ----------
     rows : DataFrame
-        Columns ``path`` and ``label``.
+        Training rows of the manifest: ``path`` and ``label``.
     defect_proba : ndarray of float, shape (n_rows,), in [0, 1]
         Out-of-fold P(defective) of the ensemble.
     max_suspects : int
+        Most rows of the result.
 
     Returns
     -------
@@ -29,4 +31,4 @@ def label_suspects(rows: pd.DataFrame, defect_proba: np.ndarray, max_suspects: i
     confidence = np.where(rows["label"] == DEFECTIVE, defect_proba, 1 - defect_proba)
     suspects = rows[["path", "label"]].assign(defect_proba=defect_proba, self_confidence=confidence)
     ranked = suspects.sort_values(["self_confidence", "path"], ignore_index=True)
-    return ranked[ranked["self_confidence"] < 0.5].head(max_suspects).round(4)
+    return ranked[ranked["self_confidence"] < 0.5].head(max_suspects).round(DIGITS)

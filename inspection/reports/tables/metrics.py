@@ -1,13 +1,12 @@
 """Rates a factory asks for, with their uncertainty. A part is rejected when ``defect_proba >= threshold``."""
 
 import numpy as np
-from scipy.special import expit, logit
-from scipy.stats import binomtest, norm, rankdata
-from sklearn.metrics import average_precision_score, precision_recall_fscore_support
+from sklearn.metrics import average_precision_score, brier_score_loss, precision_recall_fscore_support
 
+from inspection.decision.outcomes import Outcomes
 from inspection.files import DIGITS
+from inspection.reports.tables.intervals import check_pair, grouped_share_interval, roc_auc_interval
 
-CONFIDENCE_LEVEL = 0.95
 N_BINS = 10
 """Equal-width bins of the expected calibration error and of the calibration curve."""
 
@@ -28,7 +27,7 @@ def escape_rate(is_defect: np.ndarray, is_rejected: np.ndarray) -> float:
     ValueError
         If shapes differ or no part is defective.
     """
-    _check_pair(is_defect, is_rejected)
+    check_pair(is_defect, is_rejected)
     if not is_defect.any():
         raise ValueError("escape_rate needs at least one defective part")
     return float(np.mean(~is_rejected[is_defect]))
@@ -50,7 +49,7 @@ def overkill_rate(is_defect: np.ndarray, is_rejected: np.ndarray) -> float:
     ValueError
         If shapes differ or no part is good.
     """
-    _check_pair(is_defect, is_rejected)
+    check_pair(is_defect, is_rejected)
     if is_defect.all():
         raise ValueError("overkill_rate needs at least one good part")
     return float(np.mean(is_rejected[~is_defect]))
@@ -72,13 +71,16 @@ def expected_calibration_error(is_defect: np.ndarray, defect_proba: np.ndarray, 
     -------
     float in [0, 1]; 0 is perfect.
     """
-    _check_pair(is_defect, defect_proba)
+    check_pair(is_defect, defect_proba)
     curve = calibration_curve(is_defect, defect_proba, n_bins)
     return float(np.sum(curve["n_images"] * np.abs(curve["predicted"] - curve["observed"])) / len(is_defect))
 
 
 def calibration_curve(is_defect: np.ndarray, defect_proba: np.ndarray, n_bins: int = N_BINS) -> dict[str, np.ndarray]:
     """Compare predicted and observed share of defects in the bins that hold images.
+
+    Scikit-learn's closes its bins on the right and does not count images; here, as everywhere, a limit belongs to what
+    lies above it.
 
     Parameters
     ----------
@@ -91,7 +93,7 @@ def calibration_curve(is_defect: np.ndarray, defect_proba: np.ndarray, n_bins: i
     dict of ndarray, shape (n_filled_bins,)
         ``predicted`` (mean probability), ``observed`` (share of defects) and ``n_images``.
     """
-    bins = np.minimum((defect_proba * n_bins).astype(int), n_bins - 1)
+    bins = bin_of(defect_proba, n_bins)
     counts = np.bincount(bins, minlength=n_bins)
     filled = counts > 0
     return {
@@ -101,111 +103,81 @@ def calibration_curve(is_defect: np.ndarray, defect_proba: np.ndarray, n_bins: i
     }
 
 
-def share_interval(n_hits: int, n_images: int, confidence: float = CONFIDENCE_LEVEL) -> tuple[float, float]:
-    """Wilson score interval of a share (Wilson 1927).
-
-    Parameters
-    ----------
-    n_hits, n_images : int
-        ``0 <= n_hits <= n_images``, at least one image.
-    confidence : float in (0, 1)
-
-    Returns
-    -------
-    low, high : float in [0, 1]
-    """
-    interval = binomtest(n_hits, n_images).proportion_ci(confidence, method="wilson")
-    return float(interval.low), float(interval.high)
-
-
-def roc_auc_interval(
-    is_defect: np.ndarray, defect_proba: np.ndarray, confidence: float = CONFIDENCE_LEVEL
-) -> tuple[float, float, float]:
-    """Area under the ROC curve with DeLong's variance, the interval taken on the logit scale.
-
-    DeLong, DeLong and Clarke-Pearson 1988; the logit keeps the bounds inside [0, 1] (Pepe 2003, section 5.2).
+def calibration_intervals(
+    is_defect: np.ndarray, defect_proba: np.ndarray, groups: np.ndarray, n_bins: int = N_BINS
+) -> dict[str, np.ndarray]:
+    """Return how far the observed share of defects in each bin of `calibration_curve` may lie from its truth.
 
     Parameters
     ----------
     is_defect : ndarray of bool, shape (n_images,)
-        At least two defective and two good parts.
-    defect_proba : ndarray of float, shape (n_images,)
-    confidence : float in (0, 1)
+    defect_proba : ndarray of float, shape (n_images,), in [0, 1]
+    groups : ndarray of str, shape (n_images,)
+    n_bins : int
 
     Returns
     -------
-    area, low, high : float in [0, 1]
-        When the variance is 0 it says nothing. For classes perfectly separated (or reversed) the bounds are then those
-        of the rule of three, ``1 - 3 / n`` with n the smaller class (Hanley and Lippman-Hand 1983); for scores that
-        are all equal they are 0 and 1.
+    dict of ndarray, shape (n_filled_bins,)
+        ``observed_low`` and ``observed_high``; see `inspection.reports.tables.intervals.grouped_share_interval`.
+    """
+    bins = bin_of(defect_proba, n_bins)
+    bounds = [grouped_share_interval(is_defect[bins == place], groups[bins == place]) for place in np.unique(bins)]
+    low, high = np.transpose(bounds)
+    return {"observed_low": low, "observed_high": high}
+
+
+def bin_of(defect_proba: np.ndarray, n_bins: int = N_BINS) -> np.ndarray:
+    """Return the equal-width bin of each probability: bin i holds i/n_bins <= p < (i+1)/n_bins, the last one also 1.
+
+    Parameters
+    ----------
+    defect_proba : ndarray of float, shape (n_images,), in [0, 1]
+    n_bins : int
+
+    Returns
+    -------
+    ndarray of int, shape (n_images,), in [0, n_bins)
+    """
+    return np.minimum((defect_proba * n_bins).astype(int), n_bins - 1)
+
+
+def summarise(
+    is_defect: np.ndarray, defect_proba: np.ndarray, outcomes: Outcomes, groups: np.ndarray
+) -> dict[str, float | int]:
+    """Return every metric of a voter or an ensemble on one set of images.
+
+    A part that neither passes nor fails goes to review. It is not passed, and the decision that a factory pays for is
+    whether a part passes: so for accuracy, precision and recall a review counts with the parts that fail (a defect
+    under review is right, a good part under review is wrong), here and in every other table. For the overkill rate it
+    does not count as failed, since a person may still pass it.
+
+    Parameters
+    ----------
+    is_defect : ndarray of bool, shape (n_images,)
+    defect_proba : ndarray of float, shape (n_images,), in [0, 1]
+    outcomes : Outcomes
+        Of the same parts.
+    groups : ndarray of str, shape (n_images,)
+        What names the group of each image: photographs of one group are no independent observations.
+
+    Returns
+    -------
+    dict
+        Flat, rounded to four decimals, the same keys for any model. Bounds are those of
+        `inspection.reports.tables.intervals`.
 
     Raises
     ------
     ValueError
         If a class has fewer than two parts.
     """
-    _check_pair(is_defect, defect_proba)
-    bad, good = defect_proba[is_defect], defect_proba[~is_defect]
-    if min(len(bad), len(good)) < 2:
-        raise ValueError(f"roc_auc_interval needs two parts of each class, got {len(bad)} defective, {len(good)} good")
-    ranks = rankdata(np.concatenate([bad, good]))
-    # Share of good parts each defect outscores, and of defects that outscore each good part; ties count half.
-    of_bad = (ranks[: len(bad)] - rankdata(bad)) / len(good)
-    of_good = 1 - (ranks[len(bad) :] - rankdata(good)) / len(bad)
-    area = float(of_bad.mean())
-    slack = min(1.0, 3 / min(len(bad), len(good)))
-    if area == 1:
-        return area, 1 - slack, 1.0
-    if area == 0:
-        return area, 0.0, slack
-    if np.ptp(defect_proba) == 0:
-        return area, 0.0, 1.0
-    error = np.sqrt(of_bad.var(ddof=1) / len(bad) + of_good.var(ddof=1) / len(good))
-    margin = norm.ppf((1 + confidence) / 2) * error / (area * (1 - area))
-    return area, float(expit(logit(area) - margin)), float(expit(logit(area) + margin))
-
-
-def brier_score(is_defect: np.ndarray, defect_proba: np.ndarray) -> float:
-    """Mean squared distance of the probability from what the part is (Brier 1950).
-
-    Parameters
-    ----------
-    is_defect : ndarray of bool, shape (n_images,)
-    defect_proba : ndarray of float, shape (n_images,), in [0, 1]
-
-    Returns
-    -------
-    float in [0, 1]; 0 is perfect, and 0.25 what always saying one half gives.
-    """
-    _check_pair(is_defect, defect_proba)
-    return float(np.mean((defect_proba - is_defect) ** 2))
-
-
-def summarise(
-    is_defect: np.ndarray, defect_proba: np.ndarray, passes: np.ndarray, fails: np.ndarray
-) -> dict[str, float | int]:
-    """Return every metric of a voter or an ensemble on one set of images.
-
-    Parameters
-    ----------
-    is_defect : ndarray of bool, shape (n_images,)
-    defect_proba : ndarray of float, shape (n_images,), in [0, 1]
-    passes, fails : ndarray of bool, shape (n_images,)
-        Verdicts; a part that does neither goes to review. It is not passed, so for accuracy, precision and recall it
-        counts with the parts that fail; for the overkill rate it does not, since a person may still pass it.
-
-    Returns
-    -------
-    dict
-        Flat, rounded to four decimals, the same keys for any model.
-    """
-    n_images = len(is_defect)
-    n_right = int(np.sum(~passes == is_defect))
+    passes = outcomes.passes
+    is_right = ~passes == is_defect
     precision, recall, f1, _ = precision_recall_fscore_support(is_defect, ~passes, average="binary", zero_division=0)
-    accuracy_low, accuracy_high = share_interval(n_right, n_images)
-    area, area_low, area_high = roc_auc_interval(is_defect, defect_proba)
+    area, area_low, area_high = roc_auc_interval(is_defect, defect_proba, groups)
+    accuracy_low, accuracy_high = grouped_share_interval(is_right, groups)
     values = {
-        "accuracy": n_right / n_images,
+        "accuracy": np.mean(is_right),
         "accuracy_low": accuracy_low,
         "accuracy_high": accuracy_high,
         "precision": precision,
@@ -216,37 +188,40 @@ def summarise(
         "roc_auc_high": area_high,
         "average_precision": average_precision_score(is_defect, defect_proba),
         "escape_rate": escape_rate(is_defect, ~passes),
-        "overkill_rate": overkill_rate(is_defect, fails),
-        "review_rate": np.mean(~passes & ~fails),
+        "overkill_rate": overkill_rate(is_defect, outcomes.fails),
+        "review_rate": np.mean(outcomes.reviewed),
         "ece": expected_calibration_error(is_defect, defect_proba),
-        "brier": brier_score(is_defect, defect_proba),
+        "brier": brier_score_loss(is_defect, defect_proba, pos_label=True),
     }
-    return {name: round(float(value), DIGITS) for name, value in values.items()} | {"n_images": n_images}
+    counts = {"n_images": len(is_defect), "n_groups": len(np.unique(groups))}
+    return {name: round(float(value), DIGITS) for name, value in values.items()} | counts
 
 
-def per_thousand(is_defect: np.ndarray, passes: np.ndarray, fails: np.ndarray) -> dict[str, float]:
+def per_thousand(is_defect: np.ndarray, outcomes: Outcomes, groups: np.ndarray) -> dict[str, float]:
     """Return how many of 1,000 such parts escape, are scrapped though good, and are reviewed, with 95 % intervals.
 
     Parameters
     ----------
-    is_defect, passes, fails : ndarray of bool, shape (n_images,)
+    is_defect : ndarray of bool, shape (n_images,)
+    outcomes : Outcomes
+        Of the same parts.
+    groups : ndarray of str, shape (n_images,)
         See `summarise`.
 
     Returns
     -------
     dict
-        ``escapes``, ``overkill`` and ``reviews``, each with ``_low`` and ``_high`` (Wilson), rounded to one decimal.
-        They hold for the share of defects of these images.
+        ``escapes``, ``overkill`` and ``reviews``, each with ``_low`` and ``_high``, rounded to one decimal; see
+        `inspection.reports.tables.intervals.grouped_share_interval`. They hold for the share of defects of these
+        images.
     """
-    outcomes = {"escapes": is_defect & passes, "overkill": ~is_defect & fails, "reviews": ~passes & ~fails}
-    values = {}
-    for name, happens in outcomes.items():
-        n_hits = int(happens.sum())
-        low, high = share_interval(n_hits, len(happens))
-        values |= {name: n_hits / len(happens), f"{name}_low": low, f"{name}_high": high}
+    events = {
+        "escapes": is_defect & outcomes.passes,
+        "overkill": ~is_defect & outcomes.fails,
+        "reviews": outcomes.reviewed,
+    }
+    values: dict[str, float] = {}
+    for name, happens in events.items():
+        low, high = grouped_share_interval(happens, groups)
+        values |= {name: float(np.mean(happens)), f"{name}_low": low, f"{name}_high": high}
     return {name: round(1000 * value, 1) for name, value in values.items()}
-
-
-def _check_pair(first: np.ndarray, second: np.ndarray) -> None:
-    if first.shape != second.shape or first.ndim != 1 or not len(first):
-        raise ValueError(f"need two non-empty arrays of one shape (n_images,), got {first.shape} and {second.shape}")
