@@ -19,7 +19,7 @@ from tqdm import tqdm
 from inspection.audit.findings import audit_images
 from inspection.audit.indexing import index_images
 from inspection.audit.leakage_probe import nearest_neighbour_accuracy
-from inspection.audit.registration import descriptors
+from inspection.audit.signatures import descriptors
 from inspection.config import DataParams, load_params
 from inspection.data.manifest import label_of, weigh_images
 from inspection.data.sources import group_by_name, list_images

@@ -81,9 +81,8 @@ def audit(folder: Path, table: Path | None, json_target: str | None) -> int:
     The labels come from the folder's layout or from a table; without either, copies are found all the same.
     """
     # OpenCV and scikit-learn are slow to import and predict does not need them.
-    from inspection.audit.findings import audit_images
+    from inspection.audit.findings import as_report, audit_images, summary
     from inspection.audit.indexing import index_images
-    from inspection.audit.report import as_report, summary
     from inspection.data.manifest import label_of
     from inspection.data.sources import list_any
 

@@ -8,6 +8,7 @@ from inspection.data.manifest import read_training_rows
 from inspection.decision.ensemble import describe_ensemble, write_ensemble
 from inspection.decision.rule_fitting import fit_rules, out_of_fold_table
 from inspection.files import sha256_file, write_csv
+from inspection.plugins import load_plugins
 from inspection.voters.cards import read_cards, read_out_of_fold
 from inspection.voters.stored import fingerprint
 from stages.running import run_stage
@@ -15,6 +16,7 @@ from stages.running import run_stage
 
 def fit_ensemble() -> None:
     params = load_params()
+    load_plugins(params.plugins)
     rows = read_training_rows("data/manifest.csv")
     shallow = [f"{backbone}_{classifier}" for backbone in params.backbones for classifier in params.classifiers]
     cards = read_cards("metrics/training", [*params.networks, *shallow])
@@ -24,16 +26,15 @@ def fit_ensemble() -> None:
         print(f"NOTICE: {fitted.notice}")
     if len(cards) % 2 == 0:
         print(f"note: {len(cards)} voters can tie, and a tie is sent to review; an odd number cannot.")
-    decoding = Decoding.of(params.data.decoding)
-    table = out_of_fold_table(fitted, proba, rows, [card["name"] for card in cards])
-    write_csv("models/out_of_fold.csv", table.round(6))
+    write_csv("models/out_of_fold.csv", out_of_fold_table(fitted, proba, rows, [card["name"] for card in cards]))
     trained_on = {
         "source": params.data.source,
         "n_images": len(rows),
         "manifest_sha256": sha256_file("data/manifest.csv"),
     }
     guard = {"file": fingerprint("models", "guard.npz"), "network": f"backbones/{params.backbones[0]}.onnx"}
-    write_ensemble("models", describe_ensemble(cards, fitted.rules, trained_on, decoding, guard))
+    decoding = Decoding.of(params.data.decoding)
+    write_ensemble("models", describe_ensemble(cards, fitted.rules, trained_on, decoding, guard, params.plugins))
 
 
 if __name__ == "__main__":

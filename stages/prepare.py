@@ -1,9 +1,8 @@
 """Index and audit the photographs of data.source, and divide them so that no photograph is on both sides."""
 
 from inspection.audit.data_metrics import describe_data
-from inspection.audit.findings import audit_images
+from inspection.audit.findings import as_report, audit_images, summary
 from inspection.audit.indexing import check_unreadable, index_images
-from inspection.audit.report import as_report, summary
 from inspection.config import load_params
 from inspection.data.groups import join_groups
 from inspection.data.images import Decoding

@@ -180,7 +180,7 @@ from importlib.abc import MetaPathFinder
 
 class Absent(MetaPathFinder):
     def find_spec(self, name, path, target=None):
-        if name in ("torch", "torchvision", "timm", "onnx", "dvc", "dvclive", "matplotlib", "pydantic", "ruamel"):
+        if name in ("torch", "torchvision", "timm", "onnx", "dvc", "dvclive", "matplotlib", "ruamel"):
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 sys.meta_path.insert(0, Absent())

@@ -6,7 +6,7 @@ import pandas as pd
 from inspection.audit.findings import Audit
 from inspection.audit.health import find_unhealthy
 from inspection.audit.leakage_probe import nearest_neighbour_accuracy
-from inspection.audit.registration import descriptors
+from inspection.audit.signatures import descriptors
 from inspection.config import DataParams
 from inspection.data.ledger import LedgerEntry
 from inspection.data.manifest import count_leaking

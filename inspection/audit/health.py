@@ -47,31 +47,32 @@ def _unusual(paths: pd.Series, values: pd.Series, what: str) -> Iterator[tuple[s
 
 
 def _near_constant(images: pd.DataFrame) -> Iterator[tuple[str, str]]:
-    for row in images[images["contrast"] < MIN_CONTRAST].itertuples():
-        yield row.path, f"near-constant: grey levels vary by {row.contrast:.1f} only"
+    constant = images[images["contrast"] < MIN_CONTRAST]
+    for path, contrast in zip(constant["path"], constant["contrast"], strict=True):
+        yield path, f"near-constant: grey levels vary by {contrast:.1f} only"
 
 
 def _badly_exposed(images: pd.DataFrame) -> Iterator[tuple[str, str]]:
-    deviation = _deviation(images["brightness"], 4)
-    for row, far in zip(images.itertuples(), deviation, strict=True):
-        usual = images["brightness"].median()
-        if far < -MAX_DEVIATION:
-            yield row.path, f"under-exposed: mean grey level {row.brightness:.0f}, usual is {usual:.0f}"
-        elif far > MAX_DEVIATION:
-            yield row.path, f"over-exposed: mean grey level {row.brightness:.0f}, usual is {usual:.0f}"
+    usual = images["brightness"].median()
+    deviations = _deviation(images["brightness"], 4)
+    for path, brightness, deviation in zip(images["path"], images["brightness"], deviations, strict=True):
+        if abs(deviation) > MAX_DEVIATION:
+            exposed = "under-exposed" if deviation < 0 else "over-exposed"
+            yield path, f"{exposed}: mean grey level {brightness:.0f}, usual is {usual:.0f}"
     for column, name in (("dark_share", "black"), ("bright_share", "burnt out")):
         usual = images[column].median()
-        for row in images[images[column] > usual + 0.5].itertuples():
-            yield row.path, f"{getattr(row, column):.0%} of the picture is {name}, usual is {usual:.0%}"
+        unusual = images[images[column] > usual + 0.5]
+        for path, share in zip(unusual["path"], unusual[column], strict=True):
+            yield path, f"{share:.0%} of the picture is {name}, usual is {usual:.0%}"
 
 
 def _blurred(images: pd.DataFrame) -> Iterator[tuple[str, str]]:
     shown = images[images["contrast"] >= MIN_CONTRAST]
-    deviation = _deviation(np.log2(shown["sharpness"] + 1), 0.3)
-    for row, far in zip(shown.itertuples(), deviation, strict=True):
-        if far < -MAX_DEVIATION:
-            usual = shown["sharpness"].median()
-            yield row.path, f"blurred: sharpness {row.sharpness:.1f}, usual is {usual:.1f}"
+    usual = shown["sharpness"].median()
+    deviations = _deviation(np.log2(shown["sharpness"] + 1), 0.3)
+    for path, sharpness, deviation in zip(shown["path"], shown["sharpness"], deviations, strict=True):
+        if deviation < -MAX_DEVIATION:
+            yield path, f"blurred: sharpness {sharpness:.1f}, usual is {usual:.1f}"
 
 
 def _deviation(values: pd.Series, smallest: float) -> np.ndarray:

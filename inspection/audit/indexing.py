@@ -10,7 +10,7 @@ import pandas as pd
 from joblib import Parallel, delayed
 
 from inspection.audit.copies import MIN_PARALLEL
-from inspection.audit.registration import SIDE, central_square
+from inspection.audit.signatures import SIDE, central_square
 from inspection.data.images import AS_STORED, Decoding, decode, read_file
 from inspection.errors import DataError, ImageError
 from inspection.files import sha256_bytes
@@ -77,7 +77,7 @@ class IndexedImages:
         The records of `inspection.data.sources.list_images` plus `Facts`, sorted by path.
     unreadable : tuple of Unreadable
     squares : ndarray of uint8, shape (n_readable, SIDE, SIDE)
-        Central squares of the readable images, for `inspection.audit.registration.make_signatures`.
+        Central squares of the readable images, for `inspection.audit.signatures.make_signatures`.
     """
 
     readable: pd.DataFrame

@@ -20,6 +20,9 @@ from inspection.decision.rules import Rules, decide
 from inspection.decision.voting import voting_rule
 from inspection.labels import CLASS_NAMES, DEFECTIVE
 
+DIGITS = 6
+"""Decimals kept of probabilities in tables."""
+
 
 @dataclass(frozen=True)
 class FittedRules:
@@ -127,7 +130,8 @@ def out_of_fold_table(
     -------
     DataFrame, shape (n_images, 6 + n_voters)
         ``path``; ``actual`` and ``verdict`` as words; ``defect_proba``, ``confidence`` and ``cause`` of the ensemble;
-        and each voter's out-of-fold P(defective). No photograph is unlike the others here: the guard learned from all.
+        and each voter's out-of-fold P(defective), to six decimals. No photograph is unlike the others here: the guard
+        learned from all of them.
     """
     decisions = decide(proba, fitted.rules, defect_proba=fitted.out_of_fold)
     table = pd.DataFrame(
@@ -140,4 +144,4 @@ def out_of_fold_table(
             "cause": decisions.causes,
         }
     )
-    return pd.concat([table, pd.DataFrame(proba, columns=list(voters))], axis=1)
+    return pd.concat([table, pd.DataFrame(proba, columns=list(voters))], axis=1).round(DIGITS)

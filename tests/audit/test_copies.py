@@ -2,23 +2,29 @@
 
 import numpy as np
 import pytest
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from bench.made_copies import make_copy
 from inspection.audit import copies
 from inspection.audit.copies import (
+    MAX_COPY_GAIN,
     MAX_GRAIN,
     MAX_RESIDUAL,
     MAX_SERIES_DISPLACEMENT,
     MAX_SERIES_RESIDUAL,
     MAX_STRETCH,
     MAX_TAIL,
+    MAX_TURN,
+    MIN_COPY_COHERENCE,
     MIN_SERIES_AGREEMENT,
     compare_neighbours,
     is_copy,
     is_series,
 )
-from inspection.audit.registration import SIDE, Overlay, Signatures, central_square, make_signatures
-from tests.photographs import as_file, draw_scene, pixels_of, shoot
+from inspection.audit.overlays import Overlay
+from inspection.audit.signatures import SIDE, Signatures, central_square, make_signatures
+from tests.photographs import as_file, draw_ground_surface, draw_scene, expose, pixels_of, shoot
 
 FLIPPED_AND_TURNED = ("flipped", "rotated, bilinear", "rotated, canvas grows")
 
@@ -47,12 +53,20 @@ def library() -> tuple[list[tuple[int, str]], list[np.ndarray]]:
     return names, [copy_of(scene, kind) if kind else photograph(scene) for scene, kind in names]
 
 
-def overlay_with(residual=0.0, tail=0.0, grain=0.0, agreement=1.0, stretch=1.0, shift=0.0) -> Overlay:
-    return Overlay(np.array([[stretch, 0, shift], [0, 1, 0]], float), residual, tail, grain, agreement, gain=1.0)
+def overlay_with(stretch=1.0, shift=0.0, turn=0.0, **measures) -> Overlay:
+    """Two equal pictures but for what is stated; turned by degrees about the centre of the square."""
+    cosine, sine = np.cos(np.radians(turn)), np.sin(np.radians(turn))
+    linear = np.array([[cosine, -sine], [sine, cosine]]) @ np.diag([stretch, 1])
+    centre = np.full(2, (SIDE - 1) / 2) if turn else np.zeros(2)
+    alike = {"residual": 0.0, "tail": 0.0, "grain": 0.0, "agreement": 1.0, "coherence": 1.0, "gain": 1.0}
+    return Overlay(np.column_stack([linear, centre - linear @ centre + (shift, 0)]), **(alike | measures))
+
+
+INCOHERENT = np.nextafter(MIN_COPY_COHERENCE, 0)
 
 
 @pytest.mark.parametrize(
-    ("found", "expected"),
+    ("laid", "expected"),
     [
         (None, False),
         (overlay_with(), True),
@@ -65,14 +79,23 @@ def overlay_with(residual=0.0, tail=0.0, grain=0.0, agreement=1.0, stretch=1.0, 
         (overlay_with(stretch=1 / (MAX_STRETCH + 0.001)), False),
         # A copy may lie anywhere.
         (overlay_with(agreement=0.5, shift=SIDE / 2), True),
+        # Brightened, or compressed, but not both: that is another exposure.
+        (overlay_with(gain=MAX_COPY_GAIN + 0.01, coherence=MIN_COPY_COHERENCE), True),
+        (overlay_with(gain=MAX_COPY_GAIN, coherence=INCOHERENT), True),
+        (overlay_with(gain=1 / MAX_COPY_GAIN + 0.001, coherence=INCOHERENT), True),
+        (overlay_with(gain=MAX_COPY_GAIN + 0.01, coherence=INCOHERENT), False),
+        (overlay_with(gain=1 / MAX_COPY_GAIN - 0.01, coherence=INCOHERENT), False),
+        # Between two exposures a part is not turned.
+        (overlay_with(gain=2, coherence=0.5, turn=MAX_TURN - 0.1), False),
+        (overlay_with(gain=2, coherence=0.5, turn=-MAX_TURN - 0.1), True),
     ],
 )
-def test_is_copy(found, expected):
-    assert bool(is_copy(found)) is expected
+def test_is_copy(laid, expected):
+    assert bool(is_copy(laid)) is expected
 
 
 @pytest.mark.parametrize(
-    ("found", "expected"),
+    ("laid", "expected"),
     [
         (None, False),
         (overlay_with(), True),
@@ -81,10 +104,14 @@ def test_is_copy(found, expected):
         (overlay_with(agreement=np.nextafter(MIN_SERIES_AGREEMENT, 0)), False),
         (overlay_with(shift=SIDE * MAX_SERIES_DISPLACEMENT), True),
         (overlay_with(shift=SIDE * MAX_SERIES_DISPLACEMENT + 0.01), False),
+        (overlay_with(gain=2, coherence=0.5), True),
+        (overlay_with(turn=MAX_TURN - 0.1), True),
+        (overlay_with(turn=MAX_TURN + 0.1), False),
+        (overlay_with(turn=-MAX_TURN - 0.1), False),
     ],
 )
-def test_is_series(found, expected):
-    assert bool(is_series(found)) is expected
+def test_is_series(laid, expected):
+    assert bool(is_series(laid)) is expected
 
 
 @pytest.mark.parametrize(
@@ -133,6 +160,23 @@ def test_two_shots_of_a_part_are_not_grouped():
     assert {(0, 1), (2, 3), (4, 5)} == {(pair.first, pair.second) for pair in pairs if is_series(pair.overlay)}
 
 
+def test_exposures_of_a_part_are_one_series_and_no_copies():
+    """Three parts in four exposures each, every one cut out a little differently."""
+    crops = [{"left": 3 * number, "top": 9 - 3 * number, "side": 225 - 3 * number} for number in range(4)]
+    gains = (0.7, 0.9, 1.2, 1.6)
+    pictures = [
+        expose(draw_ground_surface(part), 10 * part + number, gain, **crop)
+        for part in range(3)
+        for number, (gain, crop) in enumerate(zip(gains, crops, strict=True))
+    ]
+    heads, pairs = compare_neighbours(sign(pictures))
+    assert heads.tolist() == list(range(12))
+    joined = [(pair.first, pair.second) for pair in pairs if is_series(pair.overlay)]
+    graph = connected_components(coo_array((np.ones(len(joined)), np.transpose(joined)), (12, 12)))
+    assert graph[0] == 3
+    assert graph[1].tolist() == [0] * 4 + [1] * 4 + [2] * 4
+
+
 def test_more_copies_than_neighbours_are_one_group(monkeypatch):
     monkeypatch.setattr(copies, "N_NEIGHBOURS", 3)
     # Five images that differ in brightness alone crowd out every other copy.
@@ -147,7 +191,7 @@ def test_processes_change_nothing(library, monkeypatch):
     results = []
     for min_parallel in (len(signatures) + 1, 1):
         monkeypatch.setattr(copies, "MIN_PARALLEL", min_parallel)
-        monkeypatch.setattr(copies, "_CHUNK", 3)
+        monkeypatch.setattr(copies, "_BATCH", 3)
         results.append(compare_neighbours(signatures))
     (heads, pairs), (parallel_heads, parallel_pairs) = results
     np.testing.assert_array_equal(heads, parallel_heads)

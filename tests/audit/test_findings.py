@@ -12,16 +12,17 @@ from inspection.audit import findings as audit
 from inspection.audit.copies import Pair
 from inspection.audit.findings import Audit, audit_images
 from inspection.audit.indexing import IndexedImages, Unreadable, index_images
-from inspection.audit.registration import SIDE, Overlay, make_signatures
+from inspection.audit.overlays import Overlay
+from inspection.audit.signatures import SIDE, make_signatures
 from inspection.data.sources import list_any
 from inspection.labels import UNLABELLED
 from tests.parts import draw_part
 
 NONE = make_signatures([])
 UNTURNED = np.array([[1.0, 0, 0], [0, 1, 0]])
-COPY = Overlay(UNTURNED, residual=0.5, tail=0.5, grain=0.5, agreement=0.99, gain=1)
-SERIES = Overlay(UNTURNED, residual=2.0, tail=2.0, grain=2.0, agreement=0.99, gain=1)
-OTHER = Overlay(UNTURNED, residual=9.0, tail=9.0, grain=9.0, agreement=0.2, gain=1)
+COPY = Overlay(UNTURNED, residual=0.5, tail=0.5, grain=0.5, agreement=0.99, coherence=0.99, gain=1)
+SERIES = Overlay(UNTURNED, residual=2.0, tail=2.0, grain=2.0, agreement=0.99, coherence=0.99, gain=1)
+OTHER = Overlay(UNTURNED, residual=9.0, tail=9.0, grain=9.0, agreement=0.2, coherence=0.2, gain=1)
 
 
 def names(sets: list[list[str]]) -> list[list[str]]:

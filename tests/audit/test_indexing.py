@@ -8,7 +8,7 @@ from PIL import Image
 
 from inspection.audit import indexing
 from inspection.audit.indexing import BRIGHT, DARK, Facts, IndexedImages, Unreadable, check_unreadable, index_images
-from inspection.audit.registration import SIDE, central_square
+from inspection.audit.signatures import SIDE, central_square
 from inspection.data.images import AS_STORED, Decoding, decode_file
 from inspection.data.sources import list_any, list_images
 from inspection.errors import DataError

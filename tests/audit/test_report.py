@@ -6,11 +6,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from inspection.audit import report as audit_report
-from inspection.audit.findings import Audit, audit_images
+from inspection.audit import findings
+from inspection.audit.findings import Audit, as_report, audit_images, count_classes, summary
 from inspection.audit.indexing import Unreadable, index_images
-from inspection.audit.registration import make_signatures
-from inspection.audit.report import as_report, count_classes, summary
+from inspection.audit.signatures import make_signatures
 from inspection.data.manifest import label_of
 from inspection.data.sources import list_any
 from inspection.labels import UNLABELLED
@@ -154,7 +153,7 @@ def test_images_per_split_and_class(splits, labels, classes):
 
 
 def test_lists_are_cut_but_counts_are_exact(monkeypatch):
-    monkeypatch.setattr(audit_report, "MAX_LISTED", 4)
+    monkeypatch.setattr(findings, "MAX_LISTED", 4)
     # One photograph: 3 test images and 3 training images, of both labels on both sides.
     audited = found(6, photograph=0, split=["test", "train"] * 3, label=[0, 0, 1, 1, 1, 1])
     report = as_report(audited, "data", "split_folders")

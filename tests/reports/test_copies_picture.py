@@ -8,9 +8,8 @@ import pytest
 from matplotlib.axes import Axes
 from PIL import Image
 
-from inspection.audit.findings import audit_images
+from inspection.audit.findings import as_report, audit_images
 from inspection.audit.indexing import index_images
-from inspection.audit.report import as_report
 from inspection.data.images import AS_STORED, Decoding
 from inspection.data.sources import list_any
 from inspection.labels import UNLABELLED

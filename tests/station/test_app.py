@@ -14,12 +14,12 @@ import pytest
 from PIL import Image, ImageOps, ImageStat
 from streamlit.testing.v1 import AppTest
 
-from inspection import files
 from inspection.data.images import AS_STORED, Decoding
 from inspection.decision.inspector import Inspector
 from inspection.decision.verdict import Verdict
-from inspection.decision.wording import percent
+from inspection.decision.wording import percent, percent_distinct
 from inspection.errors import ModelsError
+from inspection.files import sha256_file
 from inspection.station import demo, page
 from inspection.station.presentation import likeness_words
 from tests.parts import draw_part, encode, save_twelve_bits
@@ -110,8 +110,8 @@ def picture_url(app: AppTest) -> str:
     return image.value[0]
 
 
-def assert_shows(app: AppTest, verdict: Verdict) -> None:
-    """Check verdict, reason, gauge, vote chart and table against what the Inspector said."""
+def assert_shows(app: AppTest, verdict: Verdict, threshold: float = 0.5) -> None:
+    """Check verdict, reason, gauge, vote chart and table against what the Inspector said with a voters' threshold."""
     assert shown_verdict(app) == f"{SYMBOLS[verdict.verdict]} {WORDS[verdict.verdict]}"
     card = text_of(html_of(app, "verdict")[0])
     assert OUTCOMES[verdict.verdict] in card
@@ -126,7 +126,7 @@ def assert_shows(app: AppTest, verdict: Verdict) -> None:
     assert [bar["value"] for bar in bars["series"][0]["data"]] == counts
     assert bars_text == f"Votes: {counts[0]} non-defective, {counts[1]} defective."
     for cells, vote in zip(shown_votes(app), verdict.votes, strict=True):
-        percents = [percent(vote.confidence), percent(vote.defect_proba)]
+        percents = [percent(vote.confidence), percent_distinct(vote.defect_proba, threshold)]
         assert cells == [vote.voter, f"{SYMBOLS[vote.label]} {WORDS[vote.label].capitalize()}", "", *percents]
 
 
@@ -219,7 +219,7 @@ def damage_description(models: Path) -> None:
         (remove_description, "half-built (no ensemble.json); run dvc repro"),
         (remove_voter, "baseline_cnn.onnx, which ensemble.json names, cannot be read"),
         (swap_voter, "is not the file ensemble.json vouches for"),
-        (damage_description, "is not valid JSON"),
+        (damage_description, "is damaged: invalid JSON"),
     ],
 )
 def test_models_that_cannot_be_trusted_are_explained_and_judge_nothing(open_viewer, own_models, damage, explanation):
@@ -248,7 +248,7 @@ def test_a_file_that_vanishes_while_it_is_read_is_explained(open_viewer, own_mod
     def vanish(path):
         raise FileNotFoundError(2, "No such file or directory", str(path))
 
-    monkeypatch.setattr(files, "sha256_file", vanish)
+    monkeypatch.setattr(page, "sha256_file", vanish)
     app = open_viewer(own_models)
     assert "The models are changing at this moment" in text_of(html_of(app, "notice")[0])
 
@@ -347,7 +347,7 @@ def test_a_tie_is_shown_as_review(open_viewer, own_models, inspector, defective_
     analyze(app, defective_part)
     assert shown_verdict(app) == "? REVIEW"
     assert "tied: 2 of 4 models say defective, 2 non-defective." in text_of(html_of(app, "verdict")[0])
-    assert_shows(app, tied.inspect(defective_part))
+    assert_shows(app, tied.inspect(defective_part), tied.rules.threshold)
 
 
 def test_a_majority_that_the_probability_contradicts_is_shown_as_review(open_viewer, own_models, defective_part):
@@ -425,7 +425,7 @@ def test_with_an_operating_point_a_tie_is_reviewed_and_the_scale_says_why(
     tied = describe_anew(own_models, operating_point=limits, threshold=(proba[1] + proba[2]) / 2)
     app = open_viewer(own_models)
     analyze(app, defective_part)
-    assert_shows(app, tied.inspect(defective_part))
+    assert_shows(app, tied.inspect(defective_part), tied.rules.threshold)
     assert shown_verdict(app) == "? REVIEW"
     assert "do not decide here, since the votes are tied" in shown_scale(app)[1]
 
@@ -479,7 +479,7 @@ def test_a_single_model_that_outweighs_the_others_wins_with_a_reason(open_viewer
 
 def test_the_sidebar_says_which_ensemble_is_loaded(open_viewer, models_folder, inspector):
     app = open_viewer(models_folder)
-    fingerprint = files.sha256_file(models_folder / "ensemble.json")
+    fingerprint = sha256_file(models_folder / "ensemble.json")
     facts = [*inspector.voters, "4 models vote", "(hard)", "defective at 0.5 or more", "48 photographs of data/raw"]
     for fact in [*facts, inspector.trained_on.manifest_sha256[:12], fingerprint[:12]]:
         assert fact in sidebar_text(app)

@@ -5,7 +5,9 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import pandas as pd
 
-from inspection.audit.registration import central_square, make_signatures, overlay, warp
+from inspection.audit.overlays import overlay
+from inspection.audit.registration import warp
+from inspection.audit.signatures import central_square, make_signatures
 from inspection.data.images import Decoding, decode_file
 from inspection.labels import CLASS_NAMES, UNLABELLED
 from inspection.reports.pictures.canvas import COLUMNS

@@ -1,0 +1,242 @@
+"""Whether two photographs are one: they are laid over each other, and what is left is compared with the noise.
+
+A copy shares the sensor noise of its original; another photograph, even of a part that looks alike, brings noise of its
+own. So after registration the residual of a copy is as small as rounding, compression and interpolation make it, and
+that of another photograph is larger, unless its part has so much fine detail that it hides the noise.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from scipy.stats import norm as normal
+
+from inspection.audit.registration import COMPARED_RADIUS, ECC_RADIUS, refine, register, warp
+from inspection.audit.signatures import RADIUS, SIDE, Signatures, local_mean, texture
+
+MIN_OVERLAP = 0.2
+"""Of the square: less is too little to compare."""
+
+_SMOOTHING = 1.0
+"""Standard deviation of the blur before comparison, in pixels: evens out what interpolation does."""
+_ROUNDING = 0.45
+"""Grey levels that rounding and compression leave in a smooth region of a copy."""
+_MISPLACEMENT = 0.27
+"""Pixels by which an edge of a copy is off: taking the nearest pixel when turning moves it by up to half of one."""
+_FINE_MISPLACEMENT = 0.1
+"""The same where the picture is flat, so that little of the difference comes from edges."""
+_FLAT_PERCENTILE = 20
+"""Of the slopes, up to which a pixel counts as flat."""
+_RESIDUAL_PERCENTILE, _TAIL_PERCENTILE, _GRAIN_PERCENTILE = 85, 95, 75
+_QUANTILES = {
+    percentile: normal.ppf((1 + percentile / 100) / 2)
+    for percentile in (_RESIDUAL_PERCENTILE, _TAIL_PERCENTILE, _GRAIN_PERCENTILE)
+}
+"""Of the absolute value of a standard normal variable."""
+_MIN_CONTRAST = 1.5
+"""Grey levels: below it a region shows nothing that could be compared."""
+_BURNT_OUT = 250
+"""Grey level from which a pixel counts as clipped."""
+_MIN_SHOWING = 0.03
+"""Share of the disc that must show something."""
+_WORTH_REFINING = 0.8, 4.0
+"""Residuals between which a second, finer registration may decide."""
+_COARSEST_DETAIL = 8.0
+"""Standard deviation of the blur that is subtracted before the finer registration, in pixels."""
+_COARSEST_NOISE = 3.0
+"""The same for the coherence: coarser detail is the part's, not the noise's."""
+
+
+@dataclass(frozen=True)
+class Overlay:
+    """Two photographs laid over each other.
+
+    Attributes
+    ----------
+    transform : ndarray of float, shape (2, 3)
+        From points of the first square to points of the second.
+    residual : float
+        Robust standard deviation of the difference over that expected of a copy: up to about 1 for a copy.
+    tail : float
+        The same from a higher percentile: large when a part of the picture differs.
+    grain : float
+        The same where the picture is flattest: large for another shot, whose noise is its own.
+    agreement : float in [-1, 1]
+        Median of the local correlation.
+    coherence : float in [-1, 1]
+        Correlation of the finest detail that both show: below 1 by the share that noise has of it.
+    gain : float
+        Brightness of the first over that of the second.
+    """
+
+    transform: np.ndarray
+    residual: float
+    tail: float
+    grain: float
+    agreement: float
+    coherence: float
+    gain: float
+
+    @cached_property
+    def stretch(self) -> float:
+        """Longer over shorter axis of the transform: 1 when it is a rotation, flip and scale."""
+        large, small = np.linalg.svd(self.transform[:, :2], compute_uv=False)
+        return float(large / small)
+
+    @cached_property
+    def displacement(self) -> float:
+        """How far the transform moves the points of the square on average, in sides of the square."""
+        corners = np.array([[x, y, 1] for x in (0, SIDE - 1) for y in (0, SIDE - 1)], float)
+        return float(np.linalg.norm(corners @ self.transform.T - corners[:, :2], axis=1).mean() / SIDE)
+
+    @cached_property
+    def turn(self) -> float:
+        """Angle of the rotation in degrees, 0 to 180; a mirrored picture counts as turned by 180."""
+        if np.linalg.det(self.transform[:, :2]) <= 0:
+            return 180.0
+        (xx, xy), (yx, yy) = self.transform[:, :2]
+        return float(np.degrees(abs(np.arctan2(yx - xy, xx + yy))))
+
+
+def overlay(signatures: Signatures, first: int, second: int, min_correlation: float) -> Overlay | None:
+    """Lay the second photograph over the first.
+
+    Parameters
+    ----------
+    signatures : Signatures
+    first, second : int
+        Positions in ``signatures``.
+    min_correlation : float in [-1, 1]
+        Of the textures after the first, rough step; below it the rest is not tried.
+
+    Returns
+    -------
+    Overlay or None
+        None when the two cannot be laid over each other or show nothing to compare.
+    """
+    roughly = register(signatures, first, second, min_correlation)
+    if roughly is None:
+        return None
+    one, other = (signatures.squares[position].astype(np.float32) for position in (first, second))
+    transform = refine((texture(one), texture(other)), roughly, ECC_RADIUS, 5)
+    laid = None if transform is None else _compare(one, other, transform)
+    if laid is None or not _WORTH_REFINING[0] < laid.residual < _WORTH_REFINING[1]:
+        return laid
+    # Fine detail with its own contrast weighs edges more: closer, where the first pass came near.
+    details = _band(one, _SMOOTHING, _COARSEST_DETAIL), _band(other, _SMOOTHING, _COARSEST_DETAIL)
+    transform = refine(details, laid.transform, COMPARED_RADIUS, 3)
+    closer = None if transform is None else _compare(one, other, transform)
+    return min(laid, closer or laid, key=lambda candidate: candidate.residual)
+
+
+def _compare(first: np.ndarray, second: np.ndarray, transform: np.ndarray) -> Overlay | None:
+    """Measure what differs between two squares after a transform; None when too little can be compared."""
+    moved = warp(second, transform)
+    disc = _shared_disc(transform)
+    if disc.mean() < MIN_OVERLAP:
+        return None
+    # What one exposure burnt out, the other need not have: it says nothing about whose photograph it is.
+    disc &= cv2.dilate((np.maximum(first, moved) >= _BURNT_OUT).astype(np.uint8), np.ones((5, 5))) == 0
+    one, other = _blur(first, _SMOOTHING), _blur(moved, _SMOOTHING)
+    local = _compare_locally(one, other, disc)
+    if local.shows.mean() < _MIN_SHOWING:
+        return None
+    residual, tail, grain = _deviations(local.difference[local.shows], _slope_power(one)[local.shows])
+    return Overlay(
+        transform,
+        residual,
+        tail,
+        grain,
+        agreement=float(np.median(local.correlation[local.shows])),
+        coherence=_coherence(first, moved, local.shows),
+        gain=float((one[disc].mean() + 1) / (other[disc].mean() + 1)),
+    )
+
+
+class _LocalComparison(NamedTuple):
+    """What two pictures in one frame show around every pixel, each an ndarray of shape (SIDE, SIDE).
+
+    Attributes
+    ----------
+    difference : ndarray of float32
+        Of the details, in grey levels, after the contrast of the second was made that of the first.
+    correlation : ndarray of float32
+        Over the neighbourhood.
+    shows : ndarray of bool
+        Whether there is anything to compare.
+    """
+
+    difference: np.ndarray
+    correlation: np.ndarray
+    shows: np.ndarray
+
+
+def _compare_locally(first: np.ndarray, second: np.ndarray, disc: np.ndarray) -> _LocalComparison:
+    weights = disc.astype(np.float32)
+    share = local_mean(weights) + 1e-6
+
+    def mean(values: np.ndarray) -> np.ndarray:
+        return local_mean(values * weights) / share
+
+    first_detail, second_detail = first - mean(first), second - mean(second)
+    first_power, second_power = mean(first_detail**2), mean(second_detail**2)
+    # Brightness and contrast may differ from copy to copy, and over the picture.
+    gain = np.sqrt((first_power + 4) / (second_power + 4))
+    return _LocalComparison(
+        difference=np.abs(first_detail - gain * second_detail),
+        correlation=mean(first_detail * second_detail) / np.sqrt((first_power + 1) * (second_power + 1)),
+        shows=disc & (np.maximum(first_power, second_power * gain**2) > _MIN_CONTRAST**2),
+    )
+
+
+def _shared_disc(transform: np.ndarray) -> np.ndarray:
+    """Return where both squares show what lies within `COMPARED_RADIUS`; ndarray of bool, shape (SIDE, SIDE)."""
+    return (RADIUS < COMPARED_RADIUS) & (warp(RADIUS, transform, outside=9.0) < COMPARED_RADIUS)
+
+
+def _deviations(difference: np.ndarray, slopes: np.ndarray) -> tuple[float, float, float]:
+    """Return ``residual``, ``tail`` and ``grain`` of an `Overlay`.
+
+    Parameters
+    ----------
+    difference : ndarray of float, shape (n_pixels,)
+        Absolute, in grey levels.
+    slopes : ndarray of float, shape (n_pixels,)
+        `_slope_power` of the first picture.
+    """
+    flat = slopes <= np.percentile(slopes, _FLAT_PERCENTILE)
+    by_expected = difference / np.sqrt(_ROUNDING**2 + _MISPLACEMENT**2 * slopes)
+    flat_by_expected = difference[flat] / np.sqrt(_ROUNDING**2 + _FINE_MISPLACEMENT**2 * slopes[flat])
+    return (
+        _robust_deviation(by_expected, _RESIDUAL_PERCENTILE),
+        _robust_deviation(by_expected, _TAIL_PERCENTILE),
+        _robust_deviation(flat_by_expected, _GRAIN_PERCENTILE),
+    )
+
+
+def _robust_deviation(absolute: np.ndarray, percentile: int) -> float:
+    """Return the standard deviation of a normal variable whose absolute values have this percentile."""
+    return float(np.percentile(absolute, percentile) / _QUANTILES[percentile])
+
+
+def _coherence(first: np.ndarray, second: np.ndarray, shows: np.ndarray) -> float:
+    details = [_band(picture, _SMOOTHING, _COARSEST_NOISE)[shows] for picture in (first, second)]
+    powers = [float(np.mean(detail**2)) for detail in details]
+    return float(np.mean(details[0] * details[1]) / np.sqrt(powers[0] * powers[1] + 1e-12))
+
+
+def _band(picture: np.ndarray, finest: float, coarsest: float) -> np.ndarray:
+    """Return the detail between two blurs."""
+    return _blur(picture, finest) - _blur(picture, coarsest)
+
+
+def _blur(values: np.ndarray, deviation: float) -> np.ndarray:
+    return cv2.GaussianBlur(values, (0, 0), deviation)
+
+
+def _slope_power(values: np.ndarray) -> np.ndarray:
+    """Squared grey levels per pixel, across the edges nearby."""
+    across, down = (cv2.Sobel(values, cv2.CV_32F, *order, scale=1 / 8) for order in ((1, 0), (0, 1)))
+    return _blur(across * across + down * down, 1)
