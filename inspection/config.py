@@ -70,7 +70,7 @@ class DataParams(_Section):
     test_share: float = Field(gt=0, lt=1)
     """Share of the images in the test part, when the source brings no split."""
     folds: int = Field(ge=2)
-    """Folds inside the training part, for cross-validation."""
+    """Folds inside the training part; each voter is made of one model per fold, trained without it."""
     max_unreadable_share: float = Field(ge=0, lt=1)
     """A larger share of files that cannot be read stops the run."""
 
@@ -152,6 +152,8 @@ class FineTuningParams(ScheduleParams):
     frozen: dict[str, str]
     """Layer up to which the weights stay, by name of the network; one that is not named learns from the map on that is
     16 times smaller than the image."""
+    max_scratch_gb: float = Field(gt=0)
+    """Largest size, in GB, of what the frozen layers make of every photograph, kept in the temporary folder."""
 
 
 class CnnParams(ScheduleParams):
@@ -162,8 +164,8 @@ class CnnParams(ScheduleParams):
     channels: list[int] = Field(min_length=1)
     """Channels of the convolutional blocks, one number each; a block halves the image."""
     parts: int = Field(ge=2)
-    """Trainings of each network for its out-of-fold scores, each with one of so many parts left out; at most
-    ``data.folds``."""
+    """Networks trained per entry of ``networks``, each without one of so many parts of the training images, and served
+    averaged; at most ``data.folds``, since a part is made of whole folds."""
     augment: AugmentParams
     """Random changes to training images, of BaselineCNN and of fine-tuned networks."""
 
@@ -205,13 +207,14 @@ class DecisionParams(_Section):
     max_escape_rate: float = Field(ge=0, lt=1)
     """The promise: at most this share of all defective parts passes; 0 promises nothing, and the vote decides."""
     max_overkill_rate: float = Field(ge=0, lt=1)
-    """With a promise: at most this share of the good parts fails unseen, a person looks at the rest; 0 leaves no review
-    band."""
+    """Beside a promise: at most this share of the good parts fails unseen, a person looks at the rest; 0 leaves no
+    review band. Not with ``cost``."""
     confidence: float = Field(gt=0, lt=1)
     """Probability with which each promise holds, over the drawing of the training images."""
     cost: CostParams | None
-    """The cost of each outcome, for example ``{escape: 100, overkill: 5, review: 1}``: the review band is then the
-    cheapest that keeps the promise. ``null`` is off."""
+    """What each outcome costs, for example ``{escape: 100, overkill: 5, review: 1}``. The review band is then the
+    cheapest on the training images: with a promise the cheapest that keeps it, without one nothing is promised.
+    ``null`` is off."""
     false_alarm_rate: float = Field(gt=0, lt=1)
     """Share of photographs of the trained kind that may be called unlike it, and reviewed."""
 

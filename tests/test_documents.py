@@ -3,11 +3,14 @@
 import importlib.util
 import re
 
+import numpy as np
 import pytest
 from pydantic import BaseModel
 from ruamel.yaml import YAML
 
 from inspection.config import Params
+from inspection.decision import voting
+from inspection.voters import classifiers
 from tests.conftest import ROOT
 from tests.documents import Project, find_problems
 
@@ -55,6 +58,32 @@ def test_the_list_of_params_is_up_to_date(generator):
     expected = generator.render(Params, YAML(typ="safe").load(ROOT / "params.yaml"))
     message = "run `python docs/generate_params.py` and commit docs/params.md"
     assert (ROOT / "docs" / "params.md").read_text(encoding="utf-8") == expected, message
+
+
+@pytest.fixture
+def examples(monkeypatch):
+    """The Python blocks of docs/extending.md; what they add to a table is taken away again."""
+    monkeypatch.setattr(classifiers, "CLASSIFIERS", dict(classifiers.CLASSIFIERS))
+    monkeypatch.setattr(voting, "VOTING_RULES", dict(voting.VOTING_RULES))
+    text = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
+    return re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+
+
+def test_the_classifier_of_the_documents_becomes_one(examples):
+    exec(examples[0], {})
+    assert type(classifiers.make_classifier("logistic", seed=0)).__name__ == "LogisticRegression"
+
+
+def test_the_voting_rule_of_the_documents_votes(examples):
+    exec(examples[1], {})
+    proba = np.array([[0.9, 0.1, 0.1], [0.1, 0.1, 0.1], [0.5, 0.0, 0.0]])
+    assert voting.voting_rule("veto").share(proba, 0.5, np.ones(3)).tolist() == [1, 0, 1]
+
+
+def test_the_network_of_the_documents_has_the_shape_of_the_trained_one(examples, project):
+    cnn = project.params["cnn"]
+    made = f"AveragedCNN([BaselineCNN({cnn['channels']}, {cnn['dropout']}) for _ in range({cnn['parts']})])"
+    assert made in examples[2]
 
 
 def test_a_param_without_a_meaning_is_refused(generator):
