@@ -9,8 +9,9 @@ repro: $(VENV)/installed
 	dvc repro
 	python -m inspection results
 
+# Files side by side. With more than two workers what each of them imports and builds outweighs the gain.
 test: $(VENV)/installed-dev browser
-	python -m pytest
+	python -m pytest -n 2 --dist loadfile
 
 app: $(VENV)/installed
 	python -m streamlit run streamlit_app.py --server.address 127.0.0.1 --server.port 8501
@@ -30,16 +31,20 @@ results: $(VENV)/installed
 lint: $(VENV)/installed-dev
 	ruff check .
 	ruff format --check .
+	lint-imports
+	mypy
 
 # Compile the complete, pinned requirements of every platform from the direct needs.
 lock: $(VENV)/installed-dev
-	uv pip compile --universal --python-version 3.11 --no-emit-index-url --custom-compile-command "make lock" -q requirements.in -o requirements.txt
+	uv pip compile --universal --python-version 3.11 --no-emit-index-url --custom-compile-command "make lock" -q requirements-app.in requirements.in -o requirements.txt
 	uv pip compile --universal --python-version 3.11 --no-emit-index-url --custom-compile-command "make lock" -q requirements-app.in -c requirements.txt -o requirements-app.txt
 	uv pip compile --universal --python-version 3.11 --no-emit-index-url --custom-compile-command "make lock" -q requirements-dev.in -o requirements-dev.txt
 
-$(VENV)/installed: requirements.txt
+# Editable: the command `inspection` runs what is in this folder.
+$(VENV)/installed: requirements.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	python -m pip install --quiet --requirement requirements.txt
+	python -m pip install --quiet --no-deps --editable .
 	touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed requirements-dev.txt

@@ -3,10 +3,12 @@
 import os
 import shutil
 import sys
+from collections.abc import Callable
 from itertools import product
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from ruamel.yaml import YAML
 
 from stages import (
@@ -24,13 +26,17 @@ from tests.parts import save_twelve_bits, write_class_folders
 
 ROOT = Path(__file__).parent.parent
 BACKBONE = "efficientnet_lite0"
+OTHER_BACKBONE = "efficientnet_lite1"
 CLASSIFIERS = ("svm", "random_forest", "xgboost")
 N_PER_CLASS = 32
 
 
 def pytest_collection_modifyitems(items) -> None:
-    """Run fast tests first, then the browser's, whole pipelines last."""
-    items.sort(key=lambda item: [bool(item.get_closest_marker(name)) for name in ("pipeline", "browser")])
+    """Run fast tests first, then the browser's, whole pipelines last; side by side, what takes longest comes first."""
+    items.sort(
+        key=lambda item: [bool(item.get_closest_marker(name)) for name in ("pipeline", "browser")],
+        reverse="PYTEST_XDIST_WORKER" in os.environ,
+    )
 
 
 def tiny_params() -> dict:
@@ -39,12 +45,13 @@ def tiny_params() -> dict:
     params["data"] |= {"source": "data/raw", "folds": 3}
     params["backbones"] = [BACKBONE]
     # Without flips a quarter of the graph to export; what flips do, tests/networks/test_pretrained.py shows.
-    params["features"] |= {"image_size": 64, "flips": False, "layers": {BACKBONE: ["blocks.3", "blocks.4"]}}
+    layers = {BACKBONE: ["blocks.3", "blocks.4"], OTHER_BACKBONE: ["blocks.1", "blocks.2"]}
+    params["features"] |= {"image_size": 64, "flips": False, "layers": layers}
     params["networks"] = ["baseline_cnn"]
     params["cnn"] |= {
         "image_size": 32, "channels": [8, 16], "epochs": 8, "parts": 2, "learning_rate": 0.01, "batch_size": 8,
     }  # fmt: skip
-    params["fine_tuning"] |= {"image_size": 64, "epochs": 2, "batch_size": 8}
+    params["fine_tuning"] |= {"image_size": 64, "epochs": 1, "batch_size": 8, "frozen": {BACKBONE: "blocks.5"}}
     params["search"] = {
         "svm": {"C": [1, 4]},
         "random_forest": {"n_estimators": [20]},
@@ -89,26 +96,46 @@ def run_stages_in(folder: Path, params: dict) -> None:
     run_stage_in(folder, report.report)
 
 
+def built_once(tmp_path_factory, name: str, build: Callable[[Path], None]) -> Path:
+    """Build a folder for the session; of several worker processes one builds it, and the others wait for it."""
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        # Each worker has a folder of its own in that of the session.
+        root = root.parent
+    folder, ready = root / name, root / f"{name}.ready"
+    with FileLock(root / f"{name}.lock"):
+        if not ready.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            build(folder)
+            ready.touch()
+    return folder
+
+
 @pytest.fixture(scope="session")
 def tiny_project(tmp_path_factory) -> Path:
     """A project folder in which every stage has run on made-up parts. Not to be changed: copy what you damage."""
-    folder = tmp_path_factory.mktemp("tiny_project")
-    write_class_folders(folder / "data" / "raw", N_PER_CLASS)
-    run_stages_in(folder, tiny_params())
-    return folder
+
+    def build(folder: Path) -> None:
+        write_class_folders(folder / "data" / "raw", N_PER_CLASS)
+        run_stages_in(folder, tiny_params())
+
+    return built_once(tmp_path_factory, "tiny_project", build)
 
 
 @pytest.fixture(scope="session")
 def twelve_bit_project(tmp_path_factory, tiny_project) -> Path:
     """Like `tiny_project`, on the photographs of a camera of twelve bits, with three voters. Not to be changed."""
-    folder = tmp_path_factory.mktemp("twelve_bit_project")
-    shutil.copytree(tiny_project / "models" / "backbones", folder / "models" / "backbones")
-    write_class_folders(folder / "data" / "raw", N_PER_CLASS, write=save_twelve_bits)
-    params = tiny_params()
-    params["data"]["decoding"]["bit_depth"] = 12
-    params["classifiers"] = ["svm", "random_forest"]
-    run_stages_in(folder, params)
-    return folder
+
+    def build(folder: Path) -> None:
+        shutil.copytree(tiny_project / "models" / "backbones", folder / "models" / "backbones")
+        write_class_folders(folder / "data" / "raw", N_PER_CLASS, write=save_twelve_bits)
+        params = tiny_params()
+        params["data"]["decoding"]["bit_depth"] = 12
+        params["classifiers"] = ["svm", "random_forest"]
+        run_stages_in(folder, params)
+
+    return built_once(tmp_path_factory, "twelve_bit_project", build)
 
 
 @pytest.fixture(scope="session")

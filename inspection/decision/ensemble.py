@@ -11,11 +11,12 @@ from inspection.data.images import Decoding
 from inspection.decision.combination import Combination
 from inspection.decision.operating_point import NEVER, OperatingPoint
 from inspection.decision.rules import Rules
-from inspection.decision.versions import installed_versions
+from inspection.decision.versions import COMPUTING
 from inspection.decision.voting import voting_rule
 from inspection.errors import ConfigError, ModelsError
 from inspection.files import write_json
 from inspection.plugins import load_plugins
+from inspection.versions import installed_versions
 
 ENSEMBLE_FILE = "ensemble.json"
 FORMAT = 4
@@ -248,7 +249,7 @@ def describe_ensemble(
         "guard": guard,
         "trained_on": data,
         "decoding": asdict(decoding),
-        "versions": installed_versions(),
+        "versions": installed_versions(COMPUTING),
         "plugins": tuple(plugins),
         "voters": voters,
     }

@@ -1,16 +1,11 @@
 """Which libraries compute a verdict, in which versions, and what to say when others are installed."""
 
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
+
+from inspection.versions import installed_versions
 
 COMPUTING = ("numpy", "scikit-learn", "xgboost", "onnxruntime", "pillow")
 """Distributions that decode, resize and judge a photograph: a change of one can change a probability."""
-NOT_INSTALLED = "not installed"
-
-
-def installed_versions() -> dict[str, str]:
-    """Return the installed version of each distribution of `COMPUTING`; `NOT_INSTALLED` where there is none."""
-    return {name: _installed(name) for name in COMPUTING}
 
 
 def version_notice(recorded: Mapping[str, str]) -> str:
@@ -26,7 +21,7 @@ def version_notice(recorded: Mapping[str, str]) -> str:
     str
         Empty when all are the same.
     """
-    installed = {name: _installed(name) for name in recorded}
+    installed = installed_versions(recorded)
     changed = [
         f"{name} {installed[name]} ({then} when the models were made)"
         for name, then in recorded.items()
@@ -38,10 +33,3 @@ def version_notice(recorded: Mapping[str, str]) -> str:
         f"Other library versions are at work than the models were made and tested with: {', '.join(changed)}. "
         "Verdicts can differ; install those versions, or run `dvc repro` with what is installed."
     )
-
-
-def _installed(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return NOT_INSTALLED

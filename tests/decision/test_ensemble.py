@@ -23,7 +23,7 @@ GUARD = {"file": {"path": "guard.npz", "sha256": "1" * 64}, "network": "backbone
 
 @pytest.fixture(autouse=True)
 def fixed_versions(monkeypatch):
-    monkeypatch.setattr(ensemble_file, "installed_versions", lambda: dict(VERSIONS))
+    monkeypatch.setattr(ensemble_file, "installed_versions", lambda packages: dict(VERSIONS))
 
 
 def card(name: str, backbone: str = "") -> dict:

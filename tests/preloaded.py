@@ -1,0 +1,118 @@
+"""Stages in forks of a process that has imported their libraries: seconds of imports are paid once, not per stage.
+
+A ``python`` that comes first on the ``PATH`` hands ``-m stages.x`` to that process. The code of the project itself is
+imported in the fork, from the folder it is started in, as always.
+"""
+
+import json
+import os
+import runpy
+import socket
+import subprocess
+import sys
+import tempfile
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from shlex import quote
+
+LIBRARIES = (
+    "cv2", "dvclive", "joblib", "matplotlib.figure", "matplotlib.backends.backend_agg", "numpy", "onnx", "onnxruntime",
+    "pandas", "PIL.Image", "pydantic", "ruamel.yaml", "scipy.optimize", "scipy.stats", "sklearn.calibration",
+    "sklearn.ensemble", "sklearn.model_selection", "sklearn.neighbors", "sklearn.svm", "timm", "torch", "torch.onnx",
+    "torchvision", "tqdm", "xgboost",
+)  # fmt: skip
+
+CLIENT = """import json, os, socket, sys
+
+with socket.socket(socket.AF_UNIX) as server:
+    server.connect({address!r})
+    request = json.dumps([os.getcwd(), dict(os.environ), sys.argv[1:]]).encode()
+    socket.send_fds(server, [len(request).to_bytes(8, "big")], [0, 1, 2])
+    server.sendall(request)
+    sys.exit(int(server.recv(16) or b"1"))
+"""
+
+
+@contextmanager
+def preloaded(environment: dict[str, str]) -> Iterator[Path]:
+    """Serve forks while the context lasts.
+
+    Parameters
+    ----------
+    environment : dict of str to str
+        Of the server: what libraries read while they are imported cannot differ between its forks.
+
+    Yields
+    ------
+    Path
+        The folder with that ``python``.
+    """
+    # Not among the folders of the tests: the name of a socket has at most 104 bytes.
+    with tempfile.TemporaryDirectory(prefix="python-") as name:
+        folder = Path(name)
+        client, python, address = folder / "client.py", folder / "python", str(folder / "socket")
+        client.write_text(CLIENT.format(address=address), encoding="utf-8")
+        python.write_text(f'#!/bin/sh\nexec {quote(sys.executable)} -IS {quote(str(client))} "$@"\n', encoding="utf-8")
+        python.chmod(0o755)
+        command = [sys.executable, str(Path(__file__)), address]
+        with subprocess.Popen(command, env=os.environ | environment, stdout=subprocess.PIPE) as server:
+            try:
+                assert server.stdout.readline() == b"ready\n"
+                yield folder
+            finally:
+                server.terminate()
+
+
+def serve(address: str) -> None:
+    """Import the libraries, then run what is asked for, one fork after another."""
+    for library in LIBRARIES:
+        __import__(library)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(address)
+        listener.listen()
+        print("ready", flush=True)
+        while True:
+            connection, _ = listener.accept()
+            with connection:
+                length, handles, _, _ = socket.recv_fds(connection, 8, 3)
+                with connection.makefile("rb") as stream:
+                    folder, environment, arguments = json.loads(stream.read(int.from_bytes(length, "big")))
+                if not (process := os.fork()):
+                    listener.close()
+                    _become(folder, environment, arguments, handles)
+                for handle in handles:
+                    os.close(handle)
+                status = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+                connection.sendall(str(status if status >= 0 else 128 - status).encode())
+
+
+def _become(folder: str, environment: dict[str, str], arguments: list[str], handles: list[int]) -> None:
+    """Run ``python -m module ...`` in this process, and leave it."""
+    for target, handle in enumerate(handles):
+        os.dup2(handle, target)
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    assert arguments[0] == "-m", "only modules are run here"
+    sys.path[0] = folder
+    sys.argv = arguments[1:]
+    status = 1
+    try:
+        runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
+        status = 0
+    except SystemExit as leaving:
+        if isinstance(leaving.code, str):
+            print(leaving.code, file=sys.stderr)
+        status = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
+    except Exception:  # noqa: BLE001 - what nobody caught is shown, as Python does, in the last moment of the process
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+if __name__ == "__main__":
+    serve(sys.argv[1])
