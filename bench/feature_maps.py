@@ -26,7 +26,8 @@ from inspection.config import POOLINGS, FeatureParams
 from inspection.data.images import resize
 from inspection.data.manifest import iterate_pixels, read_training_rows
 from inspection.networks.onnx_models import OnnxModel
-from inspection.networks.pretrained import FeatureNetwork, export_backbone, load_pretrained
+from inspection.networks.pretrained import FeatureNetwork, export_backbone
+from inspection.networks.weights import load_pretrained
 
 LAYERS = ("blocks.3", "blocks.4", "blocks.5", "blocks.6", "bn2")
 LAYER_SETS = (*((layer,) for layer in LAYERS), ("blocks.4", "blocks.5"), ("blocks.3", "blocks.4", "blocks.5"),

@@ -13,13 +13,10 @@ change of the code that trains. Other voters than those of params.yaml: ``--back
 """
 
 import argparse
-import tempfile
-from pathlib import Path
 
 import joblib
 import numpy as np
 import pandas as pd
-from scipy.special import expit
 from sklearn.metrics import roc_auc_score
 from tqdm import tqdm
 
@@ -33,7 +30,8 @@ from inspection.decision.ensemble import GOOD, majority
 from inspection.decision.rule_fitting import fit_rules
 from inspection.labels import DEFECTIVE, TEST, TRAIN
 from inspection.networks.fine_tuning import make_recipe
-from inspection.networks.training import LabelledImages, Recipe, log_odds, train_across_parts
+from inspection.networks.recipes import Recipe
+from inspection.networks.training import LabelledImages, average_proba, train_across_parts
 from inspection.reports.tables.evaluation import ENSEMBLE
 from inspection.reports.tables.metrics import expected_calibration_error
 from inspection.voters.features import extract_features
@@ -56,15 +54,14 @@ def main() -> None:
     blocks = group_by_name(images, params.data.source, r"(\d+)\D*$", arguments.block)["group"]
     groups = {"a": images["path"], "b": blocks}
     lines = []
-    with tempfile.TemporaryDirectory() as scratch:
-        prepared = {name: prepare(name, images, params, Path(scratch)) for name in params.networks}
-        for protocol in arguments.protocols:
-            for seed in range(arguments.seeds):
-                rows = divide(images.assign(group=groups[protocol], split=""), params.data, seed).images
-                of_voters = train_voters(rows, vectors, prepared, params, seed)
-                found = score(rows, of_voters, params)
-                print(f"{protocol} {seed}: {found['accuracy'].round(4).to_dict()}", flush=True)
-                lines.append(found.assign(protocol=protocol))
+    prepared = {name: prepare(name, images, params) for name in params.networks}
+    for protocol in arguments.protocols:
+        for seed in range(arguments.seeds):
+            rows = divide(images.assign(group=groups[protocol], split=""), params.data, seed).images
+            of_voters = train_voters(rows, vectors, prepared, params, seed)
+            found = score(rows, of_voters, params)
+            print(f"{protocol} {seed}: {found['accuracy'].round(4).to_dict()}", flush=True)
+            lines.append(found.assign(protocol=protocol))
     print_table(pd.concat(lines))
 
 
@@ -102,13 +99,12 @@ def read_vectors(images: pd.DataFrame, params: Params) -> dict[str, np.ndarray]:
     }  # fmt: skip
 
 
-def prepare(name: str, images: pd.DataFrame, params: Params, scratch: Path) -> tuple[Recipe, np.ndarray]:
+def prepare(name: str, images: pd.DataFrame, params: Params) -> tuple[Recipe, np.ndarray]:
     """Return how a network is trained, and what its training needs of every image."""
     recipe = make_recipe(name, params.cnn, params.fine_tuning, params.features.weights)
     pixels = show_progress(iterate_pixels(images, Decoding.of(params.data.decoding)), len(images), "loading")
     pictures = np.stack([resize(image, recipe.image_size) for image in pixels])
-    (scratch / name).mkdir()
-    return recipe, recipe.prepare(pictures, scratch / name, lambda items, total: show_progress(items, total, name))
+    return recipe, recipe.prepare(pictures, lambda items, total: show_progress(items, total, name))
 
 
 def train_voters(
@@ -163,7 +159,7 @@ def network_scores(
     network, out_of_fold = train_across_parts(recipe, train, parts[known], seed)
     proba = np.empty(len(labels))
     proba[known] = out_of_fold
-    proba[~known] = expit(log_odds(recipe, network, prepared, order[~known]))
+    proba[~known] = average_proba(recipe, network, prepared, order[~known])
     return proba
 
 

@@ -116,6 +116,7 @@ class FineTuningParams(ScheduleParams):
 
     image_size: int = Field(ge=32, le=2048)
     frozen: dict[str, str]
+    max_scratch_gb: float = Field(gt=0)
 
 
 class CnnParams(ScheduleParams):

@@ -1,7 +1,6 @@
-"""Train a network on all training images, and once for each part of them that is left out for its scores."""
+"""Train a network once for each part of the training images that is left out; all of them are served, averaged."""
 
 import argparse
-import tempfile
 from dataclasses import asdict
 
 import numpy as np
@@ -25,28 +24,35 @@ def train() -> None:
     rows = read_training_rows("data/manifest.csv")
     pixels = iterate_pixels(rows, Decoding.of(params.data.decoding))
     images = np.stack([resize(image, recipe.image_size) for image in progress(pixels, "loading", len(rows))])
-    # Folds of the manifest joined: each part costs a training.
+    # Folds of the manifest joined: each part costs a training, and its network time on every photograph.
     parts = rows["fold"].to_numpy() % params.cnn.parts
-    with tempfile.TemporaryDirectory() as scratch, LearningCurves(name, params.cnn.parts) as curves:
-        prepared = recipe.prepare(images, scratch, lambda work, total: progress(work, name, total, unit="batch"))
+    with LearningCurves(name, params.cnn.parts) as curves:
+        prepared = recipe.prepare(images, lambda work, total: progress(work, name, total, unit="batch"))
         everything = LabelledImages.of(prepared, rows["label"].to_numpy(), rows["weight"].to_numpy())
         network, out_of_fold = train_across_parts(recipe, everything, parts, params.seed, curves.add)
-    save_cnn(recipe.finish(network), "models", name, recipe.image_size, recipe.flips)
+    save_cnn(network, "models", name, recipe.image_size)
     files = TrainedFiles("cnn", {"network": f"{name}.onnx", "state_dict": f"{name}.pth"}, {})
     write_card("metrics/training", "models", name, files, rows, out_of_fold)
 
 
 class LearningCurves(Live):
-    """Those of the first part; the other trainings are printed only."""
+    """Those of the network trained without the first part; the others are printed only.
+
+    Parameters
+    ----------
+    name : str
+        Of the architecture.
+    n_parts : int
+    """
 
     def __init__(self, name: str, n_parts: int):
         super().__init__(f"metrics/cnn/{name}", dvcyaml=None, save_dvc_exp=False, report=None)
         self._n_parts = n_parts
 
-    def add(self, part: int | None, scores: EpochScores) -> None:
+    def add(self, part: int, scores: EpochScores) -> None:
         known = {key: value for key, value in asdict(scores).items() if not np.isnan(value)}
-        left_out = "all images" if part is None else f"without part {part + 1} of {self._n_parts}"
-        print(f"{left_out}: " + "  ".join(f"{key} {value:.4g}" for key, value in known.items()), flush=True)
+        values = "  ".join(f"{key} {value:.4g}" for key, value in known.items())
+        print(f"without part {part + 1} of {self._n_parts}: {values}", flush=True)
         if part == 0:
             for key in known.keys() - {"epoch"}:
                 self.log_metric(key, round(known[key], 4))

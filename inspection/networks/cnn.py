@@ -1,33 +1,29 @@
-"""Networks that see the photographs themselves: BaselineCNN, and what it shares with a fine-tuned one."""
+"""Networks that see the photographs themselves: their common head, BaselineCNN, and the average that is served."""
 
 import io
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from inspection.files import write_bytes
-from inspection.labels import CLASS_NAMES, DEFECTIVE
+from inspection.labels import CLASS_NAMES, DEFECTIVE, NON_DEFECTIVE
 from inspection.networks.onnx_export import export_onnx
 
-FLIPS = ((), (2,), (3,), (2, 3))
+FLIPS: tuple[tuple[int, ...], ...] = ((), (2,), (3,), (2, 3))
 """Axes of (n_images, n_channels, rows, columns) along which each view is flipped; none comes first."""
 
 
-class CalibratedCNN(nn.Module):
-    """Global pooling, dropout, a linear layer and calibration on a feature map that a subclass makes.
+class MemberCNN(nn.Module):
+    """One trained network: global pooling, dropout and a linear layer on a feature map that a subclass makes.
 
     Parameters
     ----------
     n_channels : int
         Of the feature map.
     dropout : float in [0, 1)
-
-    Attributes
-    ----------
-    calibration : Tensor, shape (2,)
-        Slope and intercept of the log odds, fitted on out-of-fold scores so that probabilities are calibrated (Platt
-        1999). Part of the state dict.
     """
 
     def __init__(self, n_channels: int, dropout: float):
@@ -35,24 +31,22 @@ class CalibratedCNN(nn.Module):
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(n_channels, len(CLASS_NAMES))
-        self.register_buffer("calibration", torch.tensor([1.0, 0.0]))
 
-    def forward_features(self, inputs):
+    def forward_features(self, inputs: Tensor) -> Tensor:
         """Return the last feature map, shape (n_images, n_channels, rows, columns)."""
         raise NotImplementedError
 
-    def forward_head(self, feature_map):
-        """Return calibrated logits, shape (n_images, 2), of a feature map."""
-        logits = self.classifier(self.dropout(self.pool(feature_map).flatten(1)))
-        # The intercept raises class 1, defective, against class 0.
-        return logits * self.calibration[0] + self.calibration[1] * torch.arange(2, device=logits.device)
+    def forward_head(self, feature_map: Tensor) -> Tensor:
+        """Return logits, shape (n_images, 2), of a feature map."""
+        logits: Tensor = self.classifier(self.dropout(self.pool(feature_map).flatten(1)))
+        return logits
 
-    def forward(self, inputs):
+    def forward(self, inputs: Tensor) -> Tensor:
         """Return logits, shape (n_images, 2): class 0 non-defective, class 1 defective."""
         return self.forward_head(self.forward_features(inputs))
 
 
-class BaselineCNN(CalibratedCNN):
+class BaselineCNN(MemberCNN):
     """Blocks of convolution, batch normalisation, ReLU and pooling, trained from scratch.
 
     Called with RGB images in [0, 255], uint8 or float, shape (n_images, 3, size, size).
@@ -66,7 +60,7 @@ class BaselineCNN(CalibratedCNN):
 
     def __init__(self, channels: list[int], dropout: float):
         super().__init__(channels[-1], dropout)
-        blocks = []
+        blocks: list[nn.Module] = []
         for n_in, n_out in zip([3, *channels], channels, strict=False):
             blocks += [
                 nn.Conv2d(n_in, n_out, 3, padding=1, bias=False),
@@ -76,37 +70,93 @@ class BaselineCNN(CalibratedCNN):
             ]
         self.features = nn.Sequential(*blocks)
 
-    def forward_features(self, inputs):
-        return self.features(inputs.float() / 127.5 - 1)
+    def forward_features(self, inputs: Tensor) -> Tensor:
+        feature_map: Tensor = self.features(inputs.float() / 127.5 - 1)
+        return feature_map
 
 
-class ServedCNN(nn.Module):
-    """A network as it is exported: uint8 photographs in, P(defective) and the last feature map out.
+class AveragedCNN(nn.Module):
+    """What is served: the mean of the calibrated probabilities of networks trained on different parts of the images.
+
+    Each was trained without one part and gave that part its out-of-fold scores, so the scores by which thresholds are
+    chosen come from the very networks that are served.
+
+    In evaluation mode from the start: it is never trained as a whole.
 
     Parameters
     ----------
-    network : CalibratedCNN
-        Called with images in [0, 255].
+    members : sequence of MemberCNN
+    stem : torch.nn.Module, optional
+        Layers all members have in common, run once per view on RGB images in [0, 255]; by default there are none.
     flips : bool
-        Whether logits are averaged over the image and its three flips.
+        Whether the logits of each member are averaged over the image and its three flips.
+
+    Attributes
+    ----------
+    calibration : Tensor, shape (2,)
+        Slope and intercept of the sigmoid on the members' log odds (Platt 1999), one for all. Part of the state dict.
+
+    Examples
+    --------
+    A saved network of the pipeline is loaded by two lines, with ``cnn.channels``, ``cnn.dropout`` and ``cnn.parts`` of
+    params.yaml:
+
+    >>> network = AveragedCNN([BaselineCNN([16, 32, 64, 128, 128], 0.3) for _ in range(5)])  # doctest: +SKIP
+    >>> network.load_state_dict(torch.load("models/baseline_cnn.pth", weights_only=True))  # doctest: +SKIP
     """
 
-    def __init__(self, network: CalibratedCNN, flips: bool):
+    def __init__(self, members: Sequence[MemberCNN], stem: nn.Module | None = None, flips: bool = True):
         super().__init__()
-        self.network, self._flips = network, FLIPS if flips else FLIPS[:1]
+        self.members, self.stem = nn.ModuleList(members), stem or nn.Identity()
+        self.calibration: Tensor
+        self.register_buffer("calibration", torch.tensor([1.0, 0.0]))
+        self._flips = FLIPS if flips else FLIPS[:1]
+        self.eval()
 
-    def forward(self, images):
-        """Map (n_images, size, size, 3) uint8 to ``defect_proba`` (n_images,) and ``feature_map``."""
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Judge photographs.
+
+        Parameters
+        ----------
+        images : Tensor of uint8, shape (n_images, size, size, 3)
+            RGB.
+
+        Returns
+        -------
+        defect_proba : Tensor of float32, shape (n_images,), in [0, 1]
+        feature_map : Tensor of float32, shape (n_images, n_members * n_channels, rows, columns)
+            The last feature maps of the members one after the other, of the photographs as they lie. They are not
+            averaged: channel 7 of one member has nothing to do with channel 7 of another.
+        """
         pixels = images.permute(0, 3, 1, 2).float()
-        maps = [self.network.forward_features(pixels.flip(axes) if axes else pixels) for axes in self._flips]
-        logits = torch.stack([self.network.forward_head(map_) for map_ in maps]).mean(0)
-        return logits.softmax(1)[:, DEFECTIVE], maps[0]
+        n_views = len(self._flips)
+        # One batch of all views for the members, which is a smaller graph; the stem's maps may be large.
+        inputs = torch.cat([self.stem(pixels.flip(axes) if axes else pixels) for axes in self._flips])
+        probabilities, maps = [], []
+        for member in cast("Iterable[MemberCNN]", self.members):
+            feature_map = member.forward_features(inputs)
+            logits = member.forward_head(feature_map).unflatten(0, (n_views, -1)).mean(0)
+            log_odds = logits[:, DEFECTIVE] - logits[:, NON_DEFECTIVE]
+            probabilities.append(torch.sigmoid(self.calibration[0] * log_odds + self.calibration[1]))
+            maps.append(feature_map.unflatten(0, (n_views, -1))[0])
+        return torch.stack(probabilities).mean(0), torch.cat(maps, 1)
 
 
-def save_cnn(network: CalibratedCNN, folder: str | Path, name: str, image_size: int, flips: bool) -> None:
-    """Write a network as ``<name>.pth``, its state dict, and ``<name>.onnx``, as it is served."""
+def save_cnn(network: AveragedCNN, folder: str | Path, name: str, image_size: int) -> None:
+    """Write a network as ``<name>.pth``, its state dict, and ``<name>.onnx``, which says the same.
+
+    Parameters
+    ----------
+    network : AveragedCNN
+    folder : str or Path
+        Made when missing.
+    name : str
+        Of the architecture.
+    image_size : int
+        Side of the photographs in pixels.
+    """
     state = io.BytesIO()
     torch.save(network.state_dict(), state)
     write_bytes(Path(folder) / f"{name}.pth", state.getvalue())
-    outputs = ["defect_proba", "feature_map"]
-    export_onnx(ServedCNN(network, flips), Path(folder) / f"{name}.onnx", image_size, outputs, {"name": name})
+    metadata = {"name": name, "members": str(len(network.members))}
+    export_onnx(network, Path(folder) / f"{name}.onnx", image_size, ["defect_proba", "feature_map"], metadata)

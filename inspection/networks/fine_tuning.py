@@ -1,22 +1,26 @@
 """Fine-tuning: the first layers of a pretrained network stay as they are, the rest learns from the photographs."""
 
 import copy
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property, partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
-from timm.models import create_feature_extractor, get_graph_node_names
-from torch import fx, nn
+from timm.models import create_feature_extractor
+from torch import Tensor, nn
 
 from inspection.config import BASELINE_CNN, AugmentParams, CnnParams, FineTuningParams
 from inspection.errors import ConfigError
-from inspection.networks.cnn import FLIPS, CalibratedCNN
+from inspection.networks.cnn import FLIPS, AveragedCNN, MemberCNN
+from inspection.networks.graph import Layer, bottlenecks, cut_out
 from inspection.networks.onnx_export import export_onnx
 from inspection.networks.onnx_models import BATCH_SIZE, OnnxModel
-from inspection.networks.pretrained import PretrainedNetwork, as_map, last_feature_map, load_pretrained
-from inspection.networks.training import BaselineRecipe, Recipe
+from inspection.networks.pretrained import as_map, last_with_positions
+from inspection.networks.recipes import BaselineRecipe, Progress, Recipe
+from inspection.networks.scratch import ScratchArray
+from inspection.networks.weights import PretrainedNetwork, load_pretrained
 
 _STRIDE = 16
 """Without a layer named, what is frozen ends where the map is this many times smaller than the image: early layers see
@@ -37,12 +41,15 @@ class Stem(nn.Module):
         super().__init__()
         self._layer = layer
         self._extractor = create_feature_extractor(pretrained.network, [layer])
+        self._mean: Tensor
+        self._std: Tensor
         self.register_buffer("_mean", 255 * torch.tensor(pretrained.mean).view(1, 3, 1, 1))
         self.register_buffer("_std", 255 * torch.tensor(pretrained.std).view(1, 3, 1, 1))
 
-    def forward(self, pixels):
+    def forward(self, pixels: Tensor) -> Tensor:
         """Map (n_images, 3, size, size) in [0, 255] to the map of the last frozen layer."""
-        return self._extractor((pixels - self._mean) / self._std)[self._layer]
+        maps: Tensor = self._extractor((pixels - self._mean) / self._std)[self._layer]
+        return maps
 
 
 class ServedStem(nn.Module):
@@ -57,12 +64,13 @@ class ServedStem(nn.Module):
         super().__init__()
         self._stem = stem
 
-    def forward(self, images):
+    def forward(self, images: Tensor) -> Tensor:
         """Map (n_images, size, size, 3) uint8 to the map of the last frozen layer."""
-        return self._stem(images.permute(0, 3, 1, 2).float())
+        maps: Tensor = self._stem(images.permute(0, 3, 1, 2).float())
+        return maps
 
 
-class Tail(CalibratedCNN):
+class Tail(MemberCNN):
     """The layers that learn, called with maps of the stem.
 
     Of the network's own regularisation, what is no layer (functional dropout, stochastic depth) stays off.
@@ -80,38 +88,14 @@ class Tail(CalibratedCNN):
         super().__init__(n_channels, dropout)
         self.body = body
 
-    def forward_features(self, inputs):
+    def forward_features(self, inputs: Tensor) -> Tensor:
         return as_map(self.body(inputs))
-
-
-class FineTunedCNN(nn.Module):
-    """Stem and tail together: photographs in [0, 255] in, calibrated logits out.
-
-    Parameters
-    ----------
-    stem : Stem
-    tail : Tail
-    """
-
-    def __init__(self, stem: Stem, tail: Tail):
-        super().__init__()
-        self.stem, self.tail = stem, tail
-
-    def forward_features(self, inputs):
-        """Return the last feature map, shape (n_images, n_channels, rows, columns)."""
-        return self.tail.forward_features(self.stem(inputs))
-
-    def forward_head(self, feature_map):
-        """Return calibrated logits, shape (n_images, 2), of a feature map."""
-        return self.tail.forward_head(feature_map)
-
-    def forward(self, inputs):
-        """Return calibrated logits, shape (n_images, 2), of photographs."""
-        return self.forward_head(self.forward_features(inputs))
 
 
 class FineTuning(Recipe):
     """A pretrained network cut in two: the stem stays as it is, the tail is trained on what the stem makes of images.
+
+    The networks that are served together share the stem, which looks at each photograph once.
 
     Parameters
     ----------
@@ -131,71 +115,75 @@ class FineTuning(Recipe):
 
     def __init__(self, name: str, pretrained: PretrainedNetwork, params: FineTuningParams, augment: AugmentParams):
         self.image_size, self.flips, self.schedule = params.image_size, augment.flips, params
-        self._network, self._orientations = pretrained.network, _orientations(augment)
-        self._last = last_feature_map(self._network, params.image_size)
+        self._name, self._max_gigabytes = name, params.max_scratch_gb
+        self._orientations = _orientations(augment)
+        layers = bottlenecks(pretrained.network, params.image_size)
+        last = last_with_positions(layers, params.image_size)
         try:
-            self.layer = params.frozen.get(name) or _last_frozen(self._network, self._last, params.image_size)
+            self.layer = params.frozen.get(name) or _last_frozen(layers, params.image_size)
             self.stem = Stem(pretrained, self.layer).eval()
-            self._make_body()
+            self._body = cut_out(pretrained.network, self.layer, last)
         except ValueError as problem:
             raise ConfigError(f"fine_tuning.frozen.{name}: {problem}") from problem
+        with torch.inference_mode():
+            maps = self.stem(torch.zeros(1, 3, params.image_size, params.image_size))
+            self._map_shape, self._n_channels = maps.shape[1:], as_map(self._body(maps)).shape[1]
 
-    def prepare(self, images: np.ndarray, scratch: str | Path, progress: Callable) -> np.ndarray:
+    def prepare(self, images: np.ndarray, progress: Progress) -> np.ndarray:
         """Run the frozen layers over every orientation of every image.
+
+        Parameters
+        ----------
+        images : ndarray of uint8, shape (n_images, image_size, image_size, 3)
+        progress : callable
+            Wraps an iterable of long work; called with it and its length.
 
         Returns
         -------
         ndarray of float16, shape (n_images, n_orientations, n_channels, rows, columns)
-            In a file of the scratch folder.
+            Read from a file without a name in the temporary folder, which is gone with the array.
+
+        Raises
+        ------
+        ConfigError
+            If the maps would take more space than allowed, or than there is.
         """
-        file, maps = Path(scratch) / "stem.onnx", None
-        export_onnx(ServedStem(self.stem), file, self.image_size, ["maps"], {})
-        stem = OnnxModel(file.read_bytes(), file.name)
+        shape = (len(images), len(self._orientations), *self._map_shape)
+        maps = ScratchArray(
+            shape,
+            self._max_gigabytes,
+            f"fine-tuning {self._name} on {len(images)} photographs in {len(self._orientations)} orientations",
+            f"freeze up to a later layer (fine_tuning.frozen.{self._name}) whose maps are smaller, lower "
+            "fine_tuning.image_size, or turn off cnn.augment.rotations",
+        )
+        stem = self._exported_stem
         starts = range(0, len(images), BATCH_SIZE)
-        for start in progress(starts, len(starts)):
-            batch = images[start : start + BATCH_SIZE]
-            of_batch = np.stack([stem.run(turn(batch), "maps") for turn in self._orientations], 1)
-            if maps is None:
-                shape = (len(images), *of_batch.shape[1:])
-                maps = np.lib.format.open_memmap(Path(scratch) / "maps.npy", "w+", np.float16, shape)
-            maps[start : start + BATCH_SIZE] = of_batch
-        return maps
+        with maps:
+            for start in progress(starts, len(starts)):
+                batch = images[start : start + BATCH_SIZE]
+                maps.append(np.stack([stem.run(turn(batch), "maps") for turn in self._orientations], 1))
+            return maps.read()
 
     def make(self) -> Tail:
-        with torch.inference_mode():
-            pixels = torch.zeros(1, 3, self.image_size, self.image_size)
-            last = create_feature_extractor(self._network, [self._last])(pixels)[self._last]
         # A copy: every training starts from the pretrained weights.
-        return Tail(copy.deepcopy(self._make_body()), as_map(last).shape[1], self.schedule.dropout)
+        return Tail(copy.deepcopy(self._body), self._n_channels, self.schedule.dropout)
 
-    def augment(self, prepared: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(prepared[int(torch.randint(len(prepared), ()))]).float()
+    def augmented(self, prepared: np.ndarray, rows: np.ndarray) -> Tensor:
+        chosen = torch.randint(prepared.shape[1], (len(rows),)).numpy()
+        return torch.from_numpy(prepared[rows, chosen]).float()
 
-    def views(self, prepared: np.ndarray) -> list[torch.Tensor]:
-        return [torch.from_numpy(prepared[:, view]).float() for view in range(len(FLIPS) if self.flips else 1)]
+    def views(self, prepared: np.ndarray, rows: np.ndarray) -> Iterator[Tensor]:
+        return (torch.from_numpy(prepared[rows, view]).float() for view in range(len(FLIPS) if self.flips else 1))
 
-    def finish(self, network: Tail) -> FineTunedCNN:
-        return FineTunedCNN(self.stem, network).eval()
+    def average(self, members: Sequence[MemberCNN]) -> AveragedCNN:
+        return AveragedCNN(members, self.stem, self.flips)
 
-    def _make_body(self) -> fx.GraphModule:
-        extractor = create_feature_extractor(self._network, [self.layer, self._last]).eval()
-        graph = extractor.graph
-        [output] = [node for node in graph.nodes if node.op == "output"]
-        [images] = [node for node in graph.nodes if node.op == "placeholder"]
-        ends = output.args[0]
-        with graph.inserting_before(images):
-            maps = graph.placeholder("maps")
-        ends[self.layer].replace_all_uses_with(maps)
-        output.args = (ends[self._last],)
-        # Checks of the image's shape, which transformers make, have an effect and would be kept; they use the image.
-        graph.eliminate_dead_code(lambda node: node.op in ("placeholder", "output"))
-        if images.users:
-            raise ValueError(
-                f"{self.layer!r} is bypassed by a shortcut or comes too late; name an earlier layer that everything "
-                "passes through."
-            )
-        graph.erase_node(images)
-        return fx.GraphModule(extractor, graph)
+    @cached_property
+    def _exported_stem(self) -> OnnxModel:
+        with TemporaryDirectory() as folder:
+            file = Path(folder) / "stem.onnx"
+            export_onnx(ServedStem(self.stem), file, self.image_size, ["maps"], {})
+            return OnnxModel(file.read_bytes(), f"the frozen part of {self._name}")
 
 
 def make_recipe(name: str, cnn: CnnParams, fine_tuning: FineTuningParams, weights: dict[str, str]) -> Recipe:
@@ -204,16 +192,16 @@ def make_recipe(name: str, cnn: CnnParams, fine_tuning: FineTuningParams, weight
     Parameters
     ----------
     name : str
-        ``baseline_cnn`` or a name of `inspection.networks.pretrained.available_backbones`.
+        ``baseline_cnn`` or a name of `inspection.networks.weights.available_backbones`.
     cnn : CnnParams
     fine_tuning : FineTuningParams
     weights : dict of str to str
-        Own weights by architecture; see `inspection.networks.pretrained.load_pretrained`.
+        Own weights by architecture; see `inspection.networks.weights.load_pretrained`.
 
     Raises
     ------
     ConfigError, WeightsError
-        See `FineTuning` and `inspection.networks.pretrained.load_pretrained`.
+        See `FineTuning` and `inspection.networks.weights.load_pretrained`.
     """
     if name == BASELINE_CNN:
         return BaselineRecipe(cnn)
@@ -231,31 +219,12 @@ def _orientations(augment: AugmentParams) -> list[Callable[[np.ndarray], np.ndar
 
 def _turn_and_flip(images: np.ndarray, k: int, axes: tuple[int, ...]) -> np.ndarray:
     # The channels come last here.
-    return np.flip(np.rot90(images, k, (1, 2)), [axis - 1 for axis in axes])
+    return np.flip(np.rot90(images, k, (1, 2)), tuple(axis - 1 for axis in axes))
 
 
-def _last_frozen(network: nn.Module, last: str, image_size: int) -> str:
-    """Name the first layer with a small enough map through which everything passes."""
-    names = get_graph_node_names(network)[1]
-    names = names[: names.index(last)]
-    extractor = create_feature_extractor(network, names).eval()
-    [output] = [node for node in extractor.graph.nodes if node.op == "output"]
-    order = {node: position for position, node in enumerate(extractor.graph.nodes)}
-    with torch.inference_mode():
-        maps = extractor(torch.zeros(1, 3, image_size, image_size))
-    reach = _reach(order, output)
-    for name, node in output.args[0].items():
-        map_ = maps[name]
-        is_small = isinstance(map_, torch.Tensor) and map_.ndim == 4 and map_.shape[-1] <= image_size // _STRIDE
-        if is_small and reach[order[node]] <= order[node]:
-            return name
+def _last_frozen(layers: list[Layer], image_size: int) -> str:
+    """Name the first layer with a small enough map, at which the network can be cut in two."""
+    for layer in layers:
+        if layer.is_strict and len(layer.shape) == 4 and layer.shape[-1] <= image_size // _STRIDE:
+            return layer.name
     raise ValueError("no layer with a small enough map has everything pass through it; name one.")
-
-
-def _reach(order: dict[fx.Node, int], output: fx.Node) -> list[int]:
-    """Return, for each position in the graph, the last position at which a value from before it is used."""
-    reach, farthest = [], -1
-    for node in order:
-        reach.append(farthest)
-        farthest = max([farthest, *(order[user] for user in node.users if user is not output)])
-    return reach

@@ -1,6 +1,7 @@
 """Running an exported network: ONNX Runtime on batches of photographs, no torch needed."""
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -10,6 +11,11 @@ from inspection.errors import ModelsError
 
 BATCH_SIZE = 16
 """Images per call: enough to keep the cores busy, few enough for the feature maps of VGG16 to fit in memory."""
+
+_UNUSABLE_ERRORS = (
+    RuntimeError, ValueError, _runtime_errors.Fail, _runtime_errors.InvalidArgument, _runtime_errors.InvalidProtobuf
+)  # fmt: skip
+"""What ONNX Runtime raises for a file that is empty, cut short or of another kind."""
 
 
 class OnnxModel:
@@ -36,9 +42,10 @@ class OnnxModel:
     """
 
     def __init__(self, data: bytes, name: str):
+        self._name = name
         try:
             self._session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
-        except (RuntimeError, ValueError, _runtime_errors.InvalidProtobuf, _runtime_errors.Fail) as problem:
+        except _UNUSABLE_ERRORS as problem:
             raise ModelsError(f"{name} is not a usable ONNX file; delete it and run `dvc repro`.") from problem
         self.metadata = dict(self._session.get_modelmeta().custom_metadata_map)
         if "image_size" not in self.metadata:
@@ -58,9 +65,21 @@ class OnnxModel:
         Returns
         -------
         ndarray of float32, shape (n_images, ...)
-            A row does not depend on the other images of the batch.
+            A row does not depend on the other images of the batch, nor on the number of threads.
+
+        Raises
+        ------
+        ModelsError
+            If a value is NaN or infinite: it would become a vote.
         """
-        return self._session.run([output], {"images": np.ascontiguousarray(pixels)})[0]
+        values: np.ndarray = self._session.run([output], {"images": np.ascontiguousarray(pixels)})[0]
+        is_finite = np.isfinite(values.reshape(len(values), -1)).all(1)
+        if not is_finite.all():
+            raise ModelsError(
+                f"{self._name}: {output} is NaN or infinite for {np.sum(~is_finite)} of {len(values)} photographs, "
+                "so it cannot vote; delete it and run `dvc repro`."
+            )
+        return values
 
     def run_all(self, images: Iterable[np.ndarray], output: str) -> np.ndarray:
         """Run any number of images in batches of ``BATCH_SIZE``, holding one batch in memory at a time.
@@ -77,9 +96,15 @@ class OnnxModel:
         return np.concatenate([self.run(np.stack(batch), output) for batch in batches(images, BATCH_SIZE)])
 
 
-def batches(items: Iterable, size: int) -> Iterator[list]:
-    """Yield the items in lists of ``size``, the last one shorter."""
-    batch = []
+def batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    """Yield the items in lists of ``size``, the last one shorter.
+
+    Parameters
+    ----------
+    items : iterable
+    size : int
+    """
+    batch: list[Any] = []
     for item in items:
         batch.append(item)
         if len(batch) == size:

@@ -1,24 +1,28 @@
-"""Training a network on photographs: a fixed number of epochs, and once more for each part that is left out."""
+"""Training a network on photographs: a fixed number of epochs, once for each part of the images that is left out."""
 
 import os
-from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from itertools import islice
 
 import numpy as np
 import torch
+from scipy.special import expit
 from sklearn.metrics import accuracy_score, roc_auc_score
-from torch import nn
+from torch import Tensor
 from torch.nn import functional
-from torch.utils.data import DataLoader, Dataset
-from torchvision.transforms import v2
 
-from inspection.calibration import calibrate_across_folds, fit_logistic
-from inspection.config import CnnParams, ScheduleParams
+from inspection.calibration import fit_logistic
+from inspection.errors import ConfigError
 from inspection.labels import DEFECTIVE, NON_DEFECTIVE
-from inspection.networks.cnn import FLIPS, BaselineCNN, CalibratedCNN
+from inspection.networks.cnn import AveragedCNN, MemberCNN
+from inspection.networks.recipes import Recipe
+
+THREADS = 2
+"""Threads of torch while it trains and scores, whatever the machine has. Sums split among other numbers of threads are
+added in another order, which changes last digits and, epoch by epoch, the weights."""
 
 _BATCH_SIZE = 64
 """Images scored at a time."""
@@ -56,100 +60,47 @@ class LabelledImages:
 
     @classmethod
     def of(cls, prepared: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> "LabelledImages":
-        """Return all of the images."""
-        return cls(prepared, labels, weights, np.arange(len(prepared)))
-
-    def where(self, chosen: np.ndarray) -> "LabelledImages":
-        """Return the images for which ``chosen``, ndarray of bool, is true."""
-        return LabelledImages(self.prepared, self.labels[chosen], self.weights[chosen], self.rows[chosen])
-
-
-class Recipe(ABC):
-    """How networks of one architecture are trained.
-
-    Attributes
-    ----------
-    image_size : int
-        Side of the photographs in pixels.
-    flips : bool
-        Whether scores are averaged over an image and its three flips.
-    schedule : ScheduleParams
-    """
-
-    image_size: int
-    flips: bool
-    schedule: ScheduleParams
-
-    def prepare(self, images: np.ndarray, scratch: str | Path, progress: Callable) -> np.ndarray:
-        """Return what training needs of each photograph, once for all trainings.
+        """Return all of the images.
 
         Parameters
         ----------
-        images : ndarray of uint8, shape (n_images, image_size, image_size, 3)
-        scratch : str or Path
-            Folder for what need not fit into memory.
-        progress : callable
-            Wraps an iterable of long work; called with it and its length.
+        prepared, labels, weights : ndarray
+            See the class.
         """
-        return images
+        return cls(prepared, labels, weights, np.arange(len(prepared)))
 
-    @abstractmethod
-    def make(self) -> CalibratedCNN:
-        """Return a network to be trained."""
+    def where(self, chosen: np.ndarray) -> "LabelledImages":
+        """Return some of the images.
 
-    @abstractmethod
-    def augment(self, prepared: np.ndarray) -> torch.Tensor:
-        """Return the network's input for one prepared photograph, randomly changed by torch's generator."""
-
-    @abstractmethod
-    def views(self, prepared: np.ndarray) -> list[torch.Tensor]:
-        """Return the network's inputs for prepared photographs, one Tensor per view to be averaged."""
-
-    def finish(self, network: CalibratedCNN) -> nn.Module:
-        """Return the network to be served, called with photographs in [0, 255]."""
-        return network
+        Parameters
+        ----------
+        chosen : ndarray of bool, shape (n_images,)
+        """
+        return LabelledImages(self.prepared, self.labels[chosen], self.weights[chosen], self.rows[chosen])
 
 
-class BaselineRecipe(Recipe):
-    """BaselineCNN from scratch, on photographs flipped, turned and changed in brightness and contrast at random.
-
-    Parameters
-    ----------
-    params : CnnParams
-    """
-
-    def __init__(self, params: CnnParams):
-        self.image_size, self.flips, self.schedule = params.image_size, params.augment.flips, params
-        steps = []
-        if params.augment.flips:
-            steps += [v2.RandomHorizontalFlip(), v2.RandomVerticalFlip()]
-        if params.augment.rotations:
-            steps.append(_quarter_turns)
-        if params.augment.brightness or params.augment.contrast:
-            steps.append(v2.ColorJitter(params.augment.brightness, params.augment.contrast))
-        self._change = v2.Compose(steps) if steps else v2.Identity()
-
-    def make(self) -> BaselineCNN:
-        return BaselineCNN(self.schedule.channels, self.schedule.dropout)
-
-    def augment(self, prepared: np.ndarray) -> torch.Tensor:
-        return self._change(torch.from_numpy(prepared).permute(2, 0, 1))
-
-    def views(self, prepared: np.ndarray) -> list[torch.Tensor]:
-        pixels = torch.from_numpy(prepared).permute(0, 3, 1, 2)
-        return [pixels.flip(axes) for axes in (FLIPS if self.flips else FLIPS[:1])]
+@contextmanager
+def fixed_threads() -> Iterator[None]:
+    """Let torch use `THREADS` threads inside, so that results do not depend on how many a machine would use."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(THREADS)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
+@fixed_threads()
 def train_network(
     recipe: Recipe,
     train: LabelledImages,
     held_out: LabelledImages | None,
     seed: int,
     on_epoch: Callable[[EpochScores], None] = lambda scores: None,
-) -> CalibratedCNN:
+) -> MemberCNN:
     """Train a network for a fixed number of epochs.
 
-    Uses a GPU when torch finds one. On a CPU the same seed, data and number of threads give the same weights.
+    Uses a GPU when torch finds one. On a CPU the same seed and data give the same weights.
 
     Parameters
     ----------
@@ -164,8 +115,13 @@ def train_network(
 
     Returns
     -------
-    CalibratedCNN
-        On the CPU, in evaluation mode, not yet calibrated.
+    MemberCNN
+        On the CPU, in evaluation mode.
+
+    Raises
+    ------
+    ConfigError
+        If the weights grow without bound.
     """
     # cuBLAS is deterministic only with this set before its first use.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -173,21 +129,23 @@ def train_network(
     # Some operations have no repeatable form on a GPU: there the last digits may differ, and torch says so.
     torch.use_deterministic_algorithms(True, warn_only=device.type == "cuda")
     torch.manual_seed(seed)
-    network, schedule = recipe.make().to(device, memory_format=torch.channels_last), recipe.schedule
-    loader = DataLoader(
-        _AugmentedImages(train, recipe),
-        schedule.batch_size,
-        shuffle=True,
-        # Batch normalisation cannot learn from a single image.
-        drop_last=len(train.labels) > schedule.batch_size,
-        generator=torch.Generator().manual_seed(seed),
-    )
+    network, schedule = recipe.make(), recipe.schedule
+    network.to(device)
+    network.to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(network.parameters(), schedule.learning_rate, weight_decay=schedule.weight_decay)
     rates = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, schedule.learning_rate, epochs=schedule.epochs, steps_per_epoch=len(loader)
+        optimizer,
+        schedule.learning_rate,
+        epochs=schedule.epochs,
+        steps_per_epoch=max(1, len(train.rows) // schedule.batch_size),
     )
     for epoch in range(1, schedule.epochs + 1):
-        train_loss = _train_epoch(network, loader, optimizer, rates, device)
+        train_loss = _train_epoch(recipe, network, train, optimizer, rates)
+        if not np.isfinite(train_loss):
+            raise ConfigError(
+                f"the training diverged in epoch {epoch} (its loss is {train_loss}); lower the learning_rate = "
+                f"{schedule.learning_rate} of this network in params.yaml."
+            )
         on_epoch(_score(recipe, network, held_out, epoch, train_loss))
     return network.cpu().eval()
 
@@ -197,9 +155,12 @@ def train_across_parts(
     everything: LabelledImages,
     parts: np.ndarray,
     seed: int,
-    on_epoch: Callable[[int | None, EpochScores], None] | None = None,
-) -> tuple[CalibratedCNN, np.ndarray]:
-    """Train on all images, and once for each part left out, whose scores calibrate the network.
+    on_epoch: Callable[[int, EpochScores], None] | None = None,
+) -> tuple[AveragedCNN, np.ndarray]:
+    """Train once for each part left out; all of these networks are served, averaged.
+
+    One sigmoid calibrates them all, fitted on the log odds of every image by the one network that did not see it. The
+    out-of-fold probability of an image is this sigmoid of these log odds: what is scored is what is served.
 
     Parameters
     ----------
@@ -209,33 +170,77 @@ def train_across_parts(
         That no group straddles.
     seed : int
     on_epoch : callable, optional
-        Called after each epoch with the part left out, or None; without it, what is left out is scored at the end only.
+        Called after each epoch with the part left out; without it, what is left out is scored at the end only.
 
     Returns
     -------
-    network : CalibratedCNN
-        Trained on all images and calibrated; on the CPU, in evaluation mode.
+    network : AveragedCNN
+        One member per part, in the order of the parts, calibrated; on the CPU, in evaluation mode.
     out_of_fold : ndarray of float, shape (n_images,), in [0, 1]
-        P(defective) by the network that did not see the part, calibrated by the other parts.
+        P(defective) by the member that did not see the image.
+
+    Raises
+    ------
+    ConfigError
+        If a training diverges.
     """
-    scores = np.empty(len(parts))
+    scores, members = np.empty(len(parts)), []
     for part in np.unique(parts):
         left_out = everything.where(parts == part)
         watched = (left_out, seed, partial(on_epoch, int(part))) if on_epoch else (None, seed)
-        network = train_network(recipe, everything.where(parts != part), *watched)
-        scores[parts == part] = log_odds(recipe, network, left_out.prepared, left_out.rows)
-    network = train_network(recipe, everything, None, seed, *([partial(on_epoch, None)] if on_epoch else []))
+        member = train_network(recipe, everything.where(parts != part), *watched)
+        scores[parts == part] = log_odds(recipe, member, left_out.prepared, left_out.rows)
+        members.append(member)
+    network = recipe.average(members)
     calibrate(network, scores, everything.labels, everything.weights)
-    return network, calibrate_across_folds(scores, everything.labels, everything.weights, parts)
+    return network, _calibrated(network, scores)
 
 
-def log_odds(recipe: Recipe, network: CalibratedCNN, prepared: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Return the log odds of a defect, averaged over the views of the recipe.
+def calibrate(network: AveragedCNN, scores: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> None:
+    """Set the network's calibration by a sigmoid fitted on out-of-fold scores.
+
+    Parameters
+    ----------
+    network : AveragedCNN
+        Changed in place.
+    scores : ndarray of float, shape (n_images,)
+        Log odds by the member that did not see the image.
+    labels : ndarray of int, shape (n_images,)
+    weights : ndarray of float, shape (n_images,)
+    """
+    slopes, intercept = fit_logistic(scores.reshape(-1, 1), labels, weights)
+    network.calibration.copy_(torch.tensor([slopes[0], intercept]))
+
+
+def average_proba(recipe: Recipe, network: AveragedCNN, prepared: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Return P(defective) as it is served, from prepared photographs.
 
     Parameters
     ----------
     recipe : Recipe
-    network : CalibratedCNN
+    network : AveragedCNN
+        From `train_across_parts`.
+    prepared : ndarray, shape (n_all_images, ...)
+        What ``recipe.prepare`` returns.
+    rows : ndarray of int, shape (n_images,)
+        Of ``prepared``.
+
+    Returns
+    -------
+    ndarray of float, shape (n_images,), in [0, 1]
+    """
+    members = [_calibrated(network, log_odds(recipe, member, prepared, rows)) for member in network.members]
+    proba: np.ndarray = np.mean(members, axis=0)
+    return proba
+
+
+def log_odds(recipe: Recipe, network: torch.nn.Module, prepared: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Return the log odds of a defect, averaged over the views of the recipe and not calibrated.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    network : MemberCNN
     prepared : ndarray, shape (n_all_images, ...)
         What ``recipe.prepare`` returns.
     rows : ndarray of int, shape (n_images,)
@@ -246,51 +251,40 @@ def log_odds(recipe: Recipe, network: CalibratedCNN, prepared: np.ndarray, rows:
     ndarray of float32, shape (n_images,)
     """
     logits = _logits(recipe, network, prepared, rows)
-    return logits[:, DEFECTIVE] - logits[:, NON_DEFECTIVE]
+    log_odds: np.ndarray = logits[:, DEFECTIVE] - logits[:, NON_DEFECTIVE]
+    return log_odds
 
 
-def calibrate(network: CalibratedCNN, scores: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> None:
-    """Set the network's calibration by a sigmoid fitted on out-of-fold scores.
-
-    Parameters
-    ----------
-    network : CalibratedCNN
-        Changed in place.
-    scores : ndarray of float, shape (n_images,)
-        Log odds by networks that did not see the image.
-    labels : ndarray of int, shape (n_images,)
-    weights : ndarray of float, shape (n_images,)
-    """
-    slope, intercept = fit_logistic(scores.reshape(-1, 1), labels, weights)
-    network.calibration.copy_(torch.tensor([slope[0], intercept]))
+def _calibrated(network: AveragedCNN, scores: np.ndarray) -> np.ndarray:
+    slope, intercept = network.calibration.tolist()
+    proba: np.ndarray = expit(slope * scores.astype(float) + intercept)
+    return proba
 
 
-class _AugmentedImages(Dataset):
-    def __init__(self, data: LabelledImages, recipe: Recipe):
-        self._data, self._recipe = data, recipe
-
-    def __len__(self):
-        return len(self._data.rows)
-
-    def __getitem__(self, index):
-        image = self._recipe.augment(self._data.prepared[self._data.rows[index]])
-        return image, int(self._data.labels[index]), float(self._data.weights[index])
+def _shuffled_batches(n_images: int, batch_size: int) -> list[Tensor]:
+    batches = list(torch.randperm(n_images).split(batch_size))
+    # Batch normalisation cannot learn from a single image, and a last batch may be one.
+    return [batch for batch in batches if len(batch) == batch_size] or batches
 
 
-def _quarter_turns(image):
-    # torch's generator, not Python's: one seed then governs every random choice.
-    return torch.rot90(image, int(torch.randint(4, ())), (1, 2))
-
-
-def _train_epoch(network, loader, optimizer, rates, device) -> float:
+def _train_epoch(
+    recipe: Recipe,
+    network: torch.nn.Module,
+    train: LabelledImages,
+    optimizer: torch.optim.Optimizer,
+    rates: torch.optim.lr_scheduler.LRScheduler,
+) -> float:
     network.train()
+    device = next(network.parameters()).device
+    all_labels, all_weights = torch.from_numpy(train.labels), torch.from_numpy(train.weights).float()
     total = total_weight = 0.0
-    for images, labels, weights in loader:
-        images = images.to(device, memory_format=torch.channels_last)
-        labels, weights = labels.to(device), weights.float().to(device)
-        loss = (functional.cross_entropy(network(images), labels, reduction="none") * weights).sum() / weights.sum()
+    for batch in _shuffled_batches(len(train.rows), recipe.schedule.batch_size):
+        inputs = recipe.augmented(train.prepared, train.rows[batch.numpy()])
+        inputs = inputs.to(device, memory_format=torch.channels_last)
+        labels, weights = all_labels[batch].to(device), all_weights[batch].to(device)
+        loss = (functional.cross_entropy(network(inputs), labels, reduction="none") * weights).sum() / weights.sum()
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         rates.step()
         total += loss.item() * weights.sum().item()
@@ -298,27 +292,33 @@ def _train_epoch(network, loader, optimizer, rates, device) -> float:
     return total / total_weight
 
 
-def _score(recipe: Recipe, network, held_out: LabelledImages | None, epoch: int, train_loss: float) -> EpochScores:
+def _score(
+    recipe: Recipe, network: torch.nn.Module, held_out: LabelledImages | None, epoch: int, train_loss: float
+) -> EpochScores:
     if held_out is None:
         return EpochScores(epoch, train_loss, *(np.nan,) * 3)
-    logits = torch.from_numpy(_logits(recipe, network, held_out.prepared, held_out.rows, slice(1)))
+    logits = torch.from_numpy(_logits(recipe, network, held_out.prepared, held_out.rows, n_views=1))
     losses = functional.cross_entropy(logits, torch.from_numpy(held_out.labels), reduction="none")
     proba = logits.softmax(1)[:, DEFECTIVE].numpy()
     return EpochScores(
         epoch,
         train_loss,
         float(np.average(losses.numpy(), weights=held_out.weights)),
-        accuracy_score(held_out.labels, proba >= 0.5),
-        roc_auc_score(held_out.labels, proba),
+        float(accuracy_score(held_out.labels, proba >= 0.5)),
+        float(roc_auc_score(held_out.labels, proba)),
     )
 
 
-def _logits(recipe: Recipe, network, prepared: np.ndarray, rows: np.ndarray, views: slice = slice(None)) -> np.ndarray:
+@fixed_threads()
+def _logits(
+    recipe: Recipe, network: torch.nn.Module, prepared: np.ndarray, rows: np.ndarray, n_views: int | None = None
+) -> np.ndarray:
     network.eval()
     device = next(network.parameters()).device
     with torch.inference_mode():
-        parts = [
-            torch.stack([network(view.to(device)).cpu() for view in recipe.views(prepared[batch])[views]])
+        of_batches = [
+            torch.stack([network(view.to(device)).cpu() for view in islice(recipe.views(prepared, batch), n_views)])
             for batch in np.split(rows, range(_BATCH_SIZE, len(rows), _BATCH_SIZE))
         ]
-    return torch.cat(parts, 1).mean(0).numpy()
+        logits: np.ndarray = torch.cat(of_batches, 1).mean(0).numpy()
+    return logits

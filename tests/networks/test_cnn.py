@@ -1,11 +1,15 @@
-"""BaselineCNN and how a network is served: calibrated, averaged over its flips, and exported to say the same."""
+"""BaselineCNN and how networks are served: calibrated, averaged, over their flips too, and exported to say the same."""
+
+import copy
+import re
 
 import numpy as np
 import pytest
 import torch
 from scipy.special import expit
 
-from inspection.networks.cnn import BaselineCNN, ServedCNN, save_cnn
+from inspection.networks import cnn
+from inspection.networks.cnn import AveragedCNN, BaselineCNN, save_cnn
 from inspection.networks.onnx_models import OnnxModel
 from tests.parts import stack_parts
 
@@ -15,10 +19,8 @@ VIEWS = (IMAGES, IMAGES[:, :, ::-1], IMAGES[:, ::-1], IMAGES[:, ::-1, ::-1])
 """As they are, left and right swapped, top and bottom swapped, both."""
 
 
-@pytest.fixture
-def network() -> BaselineCNN:
-    """An untrained network in evaluation mode."""
-    torch.manual_seed(0)
+def untrained(seed: int) -> BaselineCNN:
+    torch.manual_seed(seed)
     network = BaselineCNN([8, 16], 0.1).eval()
     with torch.no_grad():
         # Louder than untrained ones are, so that photographs and their flips get different scores.
@@ -26,9 +28,19 @@ def network() -> BaselineCNN:
     return network
 
 
+@pytest.fixture
+def network() -> BaselineCNN:
+    """An untrained network in evaluation mode."""
+    return untrained(0)
+
+
+def pixels_of(images: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(images.copy()).permute(0, 3, 1, 2)
+
+
 def logits_of(network: BaselineCNN, images: np.ndarray) -> np.ndarray:
     with torch.inference_mode():
-        return network(torch.from_numpy(images.copy()).permute(0, 3, 1, 2)).numpy()
+        return network(pixels_of(images)).numpy()
 
 
 def log_odds_of(network: BaselineCNN, images: np.ndarray) -> np.ndarray:
@@ -36,10 +48,15 @@ def log_odds_of(network: BaselineCNN, images: np.ndarray) -> np.ndarray:
     return logits[:, 1] - logits[:, 0]
 
 
-def served(network: BaselineCNN, flips: bool, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def served(network: AveragedCNN, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     with torch.inference_mode():
-        proba, maps = ServedCNN(network, flips).eval()(torch.from_numpy(images.copy()))
+        proba, maps = network(torch.from_numpy(images.copy()))
     return proba.numpy(), maps.numpy()
+
+
+def calibrated(network: AveragedCNN, slope: float, intercept: float) -> AveragedCNN:
+    network.calibration.copy_(torch.tensor([slope, intercept]))
+    return network
 
 
 def test_each_block_halves_the_image(network):
@@ -49,61 +66,116 @@ def test_each_block_halves_the_image(network):
 
 
 def test_bytes_and_numbers_are_taken_alike(network):
-    pixels = torch.from_numpy(IMAGES).permute(0, 3, 1, 2)
+    pixels = pixels_of(IMAGES)
     with torch.inference_mode():
         assert torch.equal(network(pixels), network(pixels.float()))
 
 
 @pytest.mark.parametrize(("slope", "intercept"), [(1.0, 0.0), (0.5, 0.0), (3.0, 0.0), (1.0, -2.0), (0.7, 1.5)])
 def test_calibration_is_slope_and_intercept_of_the_log_odds(network, slope, intercept):
-    before = log_odds_of(network, IMAGES)
-    network.calibration.copy_(torch.tensor([slope, intercept]))
-    np.testing.assert_allclose(log_odds_of(network, IMAGES), slope * before + intercept, atol=1e-4)
+    averaged = calibrated(AveragedCNN([network], flips=False), slope, intercept)
+    expected = expit(slope * log_odds_of(network, IMAGES) + intercept)
+    np.testing.assert_allclose(served(averaged, IMAGES)[0], expected, atol=1e-5)
 
 
 def test_calibration_is_a_part_of_the_state(network):
-    assert network.calibration.tolist() == [1.0, 0.0], "not calibrated from the start"
-    network.calibration.copy_(torch.tensor([0.5, -1.0]))
-    other = BaselineCNN([8, 16], 0.1)
-    other.load_state_dict(network.state_dict())
+    averaged = AveragedCNN([network])
+    assert averaged.calibration.tolist() == [1.0, 0.0], "not calibrated from the start"
+    calibrated(averaged, 0.5, -1.0)
+    other = AveragedCNN([BaselineCNN([8, 16], 0.1)])
+    other.load_state_dict(averaged.state_dict())
     assert other.calibration.tolist() == [0.5, -1.0]
-    assert "calibration" not in dict(network.named_parameters()), "or training would change it"
+    assert "calibration" not in dict(averaged.named_parameters()), "or training would change it"
+
+
+def test_served_is_the_mean_of_the_calibrated_probabilities_of_the_members():
+    members = [untrained(seed) for seed in range(3)]
+    averaged = calibrated(AveragedCNN(members, flips=False), 0.6, -0.8)
+    each = np.array([expit(0.6 * log_odds_of(member, IMAGES) - 0.8) for member in members])
+    proba, maps = served(averaged, IMAGES)
+    np.testing.assert_allclose(proba, each.mean(0), atol=1e-5)
+    assert np.abs(each - proba).max(1).min() > 0.01, "no member alone says the same"
+    # A sigmoid of mean log odds would be something else: probabilities are averaged.
+    mean_log_odds = np.mean([log_odds_of(member, IMAGES) for member in members], axis=0)
+    assert np.abs(expit(0.6 * mean_log_odds - 0.8) - proba).max() > 1e-3
+    with torch.inference_mode():
+        expected = torch.cat([member.forward_features(pixels_of(IMAGES)) for member in members], 1).numpy()
+    assert maps.shape == (12, 3 * 16, SIZE // 4, SIZE // 4)
+    np.testing.assert_allclose(maps, expected, atol=1e-5)
+
+
+def test_a_common_stem_is_run_once_per_view(network):
+    class Darker(torch.nn.Module):
+        n_calls = 0
+
+        def forward(self, pixels):
+            self.n_calls += 1
+            return pixels / 2
+
+    stem = Darker()
+    averaged = AveragedCNN([network, copy.deepcopy(network)], stem)
+    np.testing.assert_allclose(served(averaged, IMAGES // 2 * 2)[0], served(AveragedCNN([network]), IMAGES // 2)[0])
+    assert stem.n_calls == 4
+
+
+def test_a_network_to_be_served_is_never_in_training_mode(network):
+    assert not any(module.training for module in AveragedCNN([network.train()]).modules())
 
 
 def test_served_is_the_probability_of_the_mean_logits_of_the_four_flips(network):
+    flipped, single = AveragedCNN([network], flips=True), AveragedCNN([network], flips=False)
     logits = np.mean([logits_of(network, view) for view in VIEWS], axis=0)
     expected = np.exp(logits[:, 1]) / np.exp(logits).sum(1)
-    proba, maps = served(network, True, IMAGES)
+    proba, maps = served(flipped, IMAGES)
     np.testing.assert_allclose(proba, expected, atol=1e-5)
     each = np.array([expit(log_odds_of(network, view)) for view in VIEWS])
     assert np.abs(each - proba).max(1).min() > 1e-3, "no view alone says the same"
     # All four views get the same probability, and the map is that of the photograph as it lies.
     for view in VIEWS:
-        np.testing.assert_allclose(served(network, True, view)[0], expected, atol=1e-5)
-    np.testing.assert_allclose(maps, served(network, False, IMAGES)[1], atol=1e-5)
+        np.testing.assert_allclose(served(flipped, view)[0], expected, atol=1e-5)
+    np.testing.assert_allclose(maps, served(single, IMAGES)[1], atol=1e-5)
 
 
 def test_served_without_flips_is_a_single_view(network):
-    proba, maps = served(network, False, IMAGES)
+    proba, maps = served(AveragedCNN([network], flips=False), IMAGES)
     np.testing.assert_allclose(proba, expit(log_odds_of(network, IMAGES)), atol=1e-6)
     with torch.inference_mode():
-        expected = network.forward_features(torch.from_numpy(IMAGES).permute(0, 3, 1, 2)).numpy()
+        expected = network.forward_features(pixels_of(IMAGES)).numpy()
     np.testing.assert_allclose(maps, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("flips", [False, True])
-def test_the_saved_twins_say_what_the_network_says(network, flips, tmp_path):
-    raw = served(network, flips, IMAGES)[0]
-    network.calibration.copy_(torch.tensor([0.6, -0.8]))
-    save_cnn(network, tmp_path / "models", "cnn", SIZE, flips)
+def test_the_saved_twins_say_what_the_network_says(flips, tmp_path):
+    averaged = AveragedCNN([untrained(0), untrained(1)], flips=flips)
+    raw = served(averaged, IMAGES)[0]
+    save_cnn(calibrated(averaged, 0.6, -0.8), tmp_path / "models", "cnn", SIZE)
     assert sorted(path.name for path in (tmp_path / "models").iterdir()) == ["cnn.onnx", "cnn.pth"]
     model = OnnxModel((tmp_path / "models" / "cnn.onnx").read_bytes(), "cnn")
-    expected = expit(np.mean([log_odds_of(network, view) for view in (VIEWS if flips else VIEWS[:1])], axis=0))
+    views = VIEWS if flips else VIEWS[:1]
+    of_members = [
+        expit(0.6 * np.mean([log_odds_of(member, view) for view in views], axis=0) - 0.8) for member in averaged.members
+    ]
+    expected = np.mean(of_members, axis=0)
     np.testing.assert_allclose(model.run_all(IMAGES, "defect_proba"), expected, atol=1e-5)
     assert np.abs(expected - raw).max() > 0.05, "calibrated, not raw"
-    assert model.run(IMAGES[:3], "feature_map").shape == (3, 16, SIZE // 4, SIZE // 4)
+    assert model.run(IMAGES[:3], "feature_map").shape == (3, 2 * 16, SIZE // 4, SIZE // 4)
     assert model.image_size == SIZE
-    assert model.metadata["name"] == "cnn"
-    loaded = BaselineCNN([8, 16], 0.1).eval()
+    assert (model.metadata["name"], model.metadata["members"]) == ("cnn", "2")
+    loaded = AveragedCNN([BaselineCNN([8, 16], 0.1) for _ in range(2)], flips=flips)
     loaded.load_state_dict(torch.load(tmp_path / "models" / "cnn.pth", weights_only=True))
-    np.testing.assert_array_equal(logits_of(loaded, IMAGES), logits_of(network, IMAGES))
+    np.testing.assert_array_equal(served(loaded, IMAGES)[0], served(averaged, IMAGES)[0])
+
+
+def test_the_two_documented_lines_load_what_is_served(tmp_path, monkeypatch):
+    lines = re.findall(r"^ *>>> (.*?)(?:  # doctest.*)?$", AveragedCNN.__doc__, re.MULTILINE)
+    assert len(lines) == 2
+    # The default network of the pipeline, as the lines say.
+    averaged = AveragedCNN([BaselineCNN([16, 32, 64, 128, 128], 0.3) for _ in range(5)])
+    save_cnn(calibrated(averaged, 0.6, -0.8), tmp_path / "models", "baseline_cnn", SIZE)
+    monkeypatch.chdir(tmp_path)
+    names = {"AveragedCNN": cnn.AveragedCNN, "BaselineCNN": cnn.BaselineCNN, "torch": torch}
+    exec("\n".join(lines), names)
+    model = OnnxModel((tmp_path / "models" / "baseline_cnn.onnx").read_bytes(), "baseline_cnn")
+    proba = served(names["network"], IMAGES)[0]
+    np.testing.assert_allclose(proba, model.run_all(IMAGES, "defect_proba"), atol=1e-5)
+    assert np.ptp(proba) > 1e-4, "not all the same"

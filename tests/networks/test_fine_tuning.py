@@ -1,6 +1,11 @@
 """Fine-tuning: real EfficientNet-Lite0 weights at 64 pixels, and random weights of architectures cut elsewhere."""
 
 import copy
+import re
+import shutil
+import tempfile
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,8 +19,9 @@ from inspection.errors import ConfigError
 from inspection.networks.cnn import FLIPS, save_cnn
 from inspection.networks.fine_tuning import FineTuning, _orientations, make_recipe
 from inspection.networks.onnx_models import OnnxModel
-from inspection.networks.pretrained import PretrainedNetwork, load_pretrained
-from inspection.networks.training import BaselineRecipe, LabelledImages, log_odds, train_network
+from inspection.networks.recipes import BaselineRecipe
+from inspection.networks.training import LabelledImages, average_proba, log_odds, train_network
+from inspection.networks.weights import PretrainedNetwork, load_pretrained
 from tests.parts import stack_parts
 
 NAME = "efficientnet_lite0"
@@ -26,13 +32,17 @@ N_TRAIN, N_NEW = 80, 32
 def params(**changes) -> FineTuningParams:
     values = {
         "image_size": SIZE, "frozen": {NAME: "blocks.3"}, "dropout": 0.1, "learning_rate": 0.003,
-        "weight_decay": 0.05, "batch_size": 16, "epochs": 3,
+        "weight_decay": 0.05, "batch_size": 16, "epochs": 3, "max_scratch_gb": 1.0,
     }  # fmt: skip
     return FineTuningParams(**values | changes)
 
 
 def augment(flips: bool = True, rotations: bool = True) -> AugmentParams:
     return AugmentParams(flips=flips, rotations=rotations, brightness=0.2, contrast=0.2)
+
+
+def silently(work, length):
+    return work
 
 
 @pytest.fixture(scope="module")
@@ -51,9 +61,9 @@ def images():
 
 
 @pytest.fixture(scope="module")
-def data(recipe, images, tmp_path_factory):
+def data(recipe, images):
     """What training needs of the first 80 parts, and of 32 others."""
-    prepared = recipe.prepare(images, tmp_path_factory.mktemp("maps"), lambda work, length: work)
+    prepared = recipe.prepare(images, silently)
     everything = LabelledImages.of(prepared, np.arange(len(images)) % 2, np.ones(len(images)))
     is_new = np.arange(len(images)) >= N_TRAIN
     return everything.where(~is_new), everything.where(is_new)
@@ -79,7 +89,7 @@ def test_stem_and_tail_together_are_the_pretrained_network(recipe):
         # timm's own forward pass; these weights expect pixels in [-1, 1].
         expected = load_pretrained(NAME).network.forward_features(pixels / 127.5 - 1)
         found = recipe.make().eval().forward_features(maps)
-        whole = recipe.finish(recipe.make()).forward_features(pixels)
+        whole = recipe.average([recipe.make()])(pixels.permute(0, 2, 3, 1).to(torch.uint8))[1]
     assert maps.shape == (3, 80, SIZE // 16, SIZE // 16)
     assert found.std() > 0.1, "not all the same"
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
@@ -97,10 +107,11 @@ def test_maps_are_those_of_every_orientation(recipe, images, data):
         with torch.inference_mode():
             expected = recipe.stem(as_pixels(view)).numpy()
         np.testing.assert_allclose(prepared[20:24, position], expected, atol=0.02, rtol=2e-3)
-    for view, expected in zip(recipe.views(prepared[20:24]), by_hand, strict=False):
+    views = list(recipe.views(prepared, np.arange(20, 24)))
+    assert len(views) == 4
+    for view, expected in zip(views, by_hand, strict=False):
         with torch.inference_mode():
             np.testing.assert_allclose(view.numpy(), recipe.stem(as_pixels(expected)), atol=0.02, rtol=2e-3)
-    assert len(recipe.views(prepared[20:24])) == 4
 
 
 @pytest.mark.parametrize(
@@ -122,17 +133,19 @@ def test_orientations_are_those_asked_for(flips, rotations, n_orientations):
 
 
 def test_training_draws_every_orientation_and_scores_use_flips_only(recipe):
-    prepared = np.arange(8, dtype=np.float16).reshape(8, 1, 1, 1)
+    prepared = np.arange(16, dtype=np.float16).reshape(2, 8, 1, 1, 1)
     torch.manual_seed(0)
     # That 200 draws miss one of eight has probability 8 * (7/8)**200, which is 2e-11.
-    assert {recipe.augment(prepared).item() for _ in range(200)} == set(range(8))
-    assert [view.tolist() for view in recipe.views(prepared[None])] == [[[[[k]]]] for k in range(4)]
+    assert set(recipe.augmented(prepared, np.ones(200, int)).flatten().tolist()) == set(range(8, 16))
+    assert [view.flatten().tolist() for view in recipe.views(prepared, np.array([1, 0]))] == [
+        [8, 0], [9, 1], [10, 2], [11, 3],
+    ]  # fmt: skip
 
 
 def test_without_flips_a_single_view_is_scored():
     recipe = FineTuning(NAME, load_pretrained(NAME), params(), augment(flips=False))
     assert not recipe.flips
-    [view] = recipe.views(np.arange(8, dtype=np.float16).reshape(2, 4, 1, 1, 1))
+    [view] = recipe.views(np.arange(8, dtype=np.float16).reshape(2, 4, 1, 1, 1), np.arange(2))
     assert view.flatten().tolist() == [0, 4]
 
 
@@ -143,7 +156,7 @@ def test_frozen_and_pretrained_weights_stay_as_they_are(pretrained, recipe, trai
     for key, weights in before.items():
         # The head is of no use here, and random.
         assert key.startswith("classifier.") or torch.equal(state[key], weights), key
-    served = recipe.finish(trained).state_dict()
+    served = recipe.average([trained]).state_dict()
     frozen = [key for key in served if key.startswith("stem._extractor.")]
     assert len(frozen) > 50
     for key in frozen:
@@ -153,7 +166,7 @@ def test_frozen_and_pretrained_weights_stay_as_they_are(pretrained, recipe, trai
 def test_weights_and_statistics_of_the_tail_learn(recipe, trained):
     before, after = recipe.make().state_dict(), trained.state_dict()
     assert any(key.endswith("running_mean") for key in before)
-    assert {key for key in before if torch.equal(before[key], after[key])} == {"calibration"}
+    assert not {key for key in before if torch.equal(before[key], after[key])}
     assert not trained.training
 
 
@@ -173,24 +186,93 @@ def test_it_learns_a_dark_scratch(recipe, data, trained):
     assert ((log_odds(recipe, trained, new.prepared, new.rows) >= 0) == new.labels).sum() >= 25
 
 
-def test_what_is_saved_says_what_the_network_says(recipe, data, trained, images, tmp_path):
-    tail, new = copy.deepcopy(trained), data[1]
-    tail.calibration.copy_(torch.tensor([0.6, -0.8]))
-    network = recipe.finish(tail)
-    save_cnn(network, tmp_path, NAME, SIZE, recipe.flips)
+def test_what_is_saved_says_what_the_networks_say(recipe, data, trained, images, tmp_path):
+    other, new = copy.deepcopy(trained), data[1]
+    with torch.no_grad():
+        other.classifier.weight.mul_(-0.5)
+    network = recipe.average([trained, other])
+    network.calibration.copy_(torch.tensor([0.6, -0.8]))
+    save_cnn(network, tmp_path, NAME, SIZE)
     model = OnnxModel((tmp_path / f"{NAME}.onnx").read_bytes(), NAME)
     assert (model.image_size, model.metadata["name"]) == (SIZE, NAME)
-    expected = expit(log_odds(recipe, tail, new.prepared, new.rows))
+    of_members = [expit(0.6 * log_odds(recipe, tail, new.prepared, new.rows) - 0.8) for tail in (trained, other)]
+    expected = np.mean(of_members, axis=0)
+    assert np.abs(of_members - expected).max() > 0.1, "the members disagree"
     # Scores come from maps kept in half precision; what is served does not.
     np.testing.assert_allclose(model.run_all(images[N_TRAIN:], "defect_proba"), expected, atol=1e-3)
-    assert np.ptp(expected) > 0.2, "not all the same"
-    pixels = as_pixels(images[N_TRAIN:])
-    loaded = recipe.finish(recipe.make())
+    np.testing.assert_allclose(average_proba(recipe, network, new.prepared, new.rows), expected, atol=1e-6)
+    assert np.ptp(expected) > 0.1, "not all the same"
+    pixels = torch.from_numpy(images[N_TRAIN:])
+    loaded = recipe.average([recipe.make() for _ in range(2)])
     loaded.load_state_dict(torch.load(tmp_path / f"{NAME}.pth", weights_only=True))
     with torch.inference_mode():
-        maps, logits = network.forward_features(pixels[:3]), network(pixels)
-        assert torch.equal(loaded(pixels), logits)
-    np.testing.assert_allclose(model.run(images[N_TRAIN:][:3], "feature_map"), maps, atol=1e-3, rtol=1e-3)
+        proba, maps = network(pixels)
+        assert torch.equal(loaded(pixels)[0], proba)
+    np.testing.assert_allclose(model.run(images[N_TRAIN:][:3], "feature_map"), maps[:3], atol=1e-3, rtol=1e-3)
+
+
+def test_the_stem_is_saved_once_for_all_members(recipe, trained):
+    one, three = (recipe.average([trained] * n).state_dict() for n in (1, 3))
+    stems = [[key for key in state if key.startswith("stem.")] for state in (one, three)]
+    assert stems[0] == stems[1]
+    assert len(three) - len(stems[1]) - 1 == 3 * (len(one) - len(stems[0]) - 1)
+
+
+class TestScratch:
+    """The maps of the stem, which may take gigabytes."""
+
+    N_BYTES = 5 * 8 * 80 * 4 * 4 * 2
+
+    @pytest.fixture(autouse=True)
+    def folder(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+        return tmp_path
+
+    def test_nothing_is_left_in_the_temporary_folder(self, recipe, images, folder):
+        prepared = recipe.prepare(images[:5], silently)
+        assert prepared.nbytes == self.N_BYTES
+        assert not list(folder.iterdir())
+        assert np.ptp(prepared[4]) > 0, "though the maps can be read"
+
+    def test_nor_when_it_ends_early(self, recipe, images, folder):
+        def stop_at_the_second(work, length):
+            yield 0
+            assert not list(folder.iterdir()), "not even while it is written"
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            recipe.prepare(images[:20], stop_at_the_second)
+        assert not list(folder.iterdir())
+
+    @pytest.mark.parametrize(("free", "fits"), [(2**30 + N_BYTES, True), (2**30 + N_BYTES - 1, False)])
+    def test_the_space_is_looked_at_before_any_work(self, free, fits, recipe, images, folder, monkeypatch):
+        monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=free))
+        if fits:
+            assert len(recipe.prepare(images[:5], silently)) == 5
+            return
+        message = (
+            f"fine-tuning {NAME} on 5 photographs in 8 orientations takes 0.0 GB of the temporary folder {folder}, "
+            "where 1.1 GB are free and 1 must stay so; set TMPDIR to a folder on a larger disk, or freeze up to a "
+            f"later layer (fine_tuning.frozen.{NAME}) whose maps are smaller, lower fine_tuning.image_size, or turn "
+            "off cnn.augment.rotations."
+        )
+        with pytest.raises(ConfigError, match=re.escape(message)):
+            recipe.prepare(images[:5], pytest.fail)
+
+    def test_more_than_allowed_is_refused_however_large_the_disk(self, pretrained, images):
+        recipe = FineTuning(NAME, pretrained, params(max_scratch_gb=1e-4), augment())
+        with pytest.raises(
+            ConfigError, match=r"and fine_tuning\.max_scratch_gb allows 0\.0001; raise it, or freeze up"
+        ):
+            recipe.prepare(images[:5], pytest.fail)
+
+    def test_a_disk_that_fills_up_meanwhile_is_no_crash(self, recipe, images, folder, monkeypatch):
+        full = Path("/dev/full")
+        if not full.exists():
+            pytest.skip("no device that is always full")
+        monkeypatch.setattr(tempfile, "TemporaryFile", lambda: full.open("r+b", buffering=0))
+        with pytest.raises(ConfigError, match=r"which cannot be written to \(No space left on device\); set TMPDIR"):
+            recipe.prepare(images[:5], silently)
 
 
 def with_random_weights(network: torch.nn.Module) -> PretrainedNetwork:
@@ -244,7 +326,9 @@ def test_a_transformer_is_cut_where_it_is_told():
         )
     # A class token and 4 x 4 patches.
     assert maps.shape == (3, 17, 32)
-    torch.testing.assert_close(found, expected.transpose(1, 2).unsqueeze(-1), atol=1e-5, rtol=1e-4)
+    # The class token, which comes first, is no position.
+    patches = expected[:, 1:].transpose(1, 2).reshape(3, 32, 4, 4)
+    torch.testing.assert_close(found, patches, atol=1e-5, rtol=1e-4)
 
 
 def test_a_network_without_such_a_map_needs_a_layer_named():
@@ -288,9 +372,9 @@ def test_own_weights_are_used(tmp_path):
     network = torchvision.models.resnet18(weights=None, num_classes=7)
     torch.save(network.state_dict(), tmp_path / "own.pth")
     recipe = make_recipe("resnet18", cnn_params(), params(), {"resnet18": str(tmp_path / "own.pth")})
-    state = recipe.finish(recipe.make()).state_dict()
+    state = recipe.average([recipe.make()]).state_dict()
     assert torch.equal(state["stem._extractor.conv1.weight"], network.conv1.weight)
-    assert torch.equal(state["tail.body.layer4.1.conv2.weight"], network.layer4[1].conv2.weight)
+    assert torch.equal(state["members.0.body.layer4.1.conv2.weight"], network.layer4[1].conv2.weight)
 
 
 def test_an_unknown_architecture_is_named():

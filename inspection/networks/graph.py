@@ -1,0 +1,164 @@
+"""The graph of a traced network: which layers everything passes through, and cutting it in two there."""
+
+import warnings
+from dataclasses import dataclass
+
+import torch
+from timm.models import create_feature_extractor, get_graph_node_names
+from torch import fx, nn
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer whose output everything passes through.
+
+    Attributes
+    ----------
+    name : str
+        By which `timm.models.create_feature_extractor` knows it.
+    shape : tuple of int
+        Of its output for a single photograph.
+    is_strict : bool
+        Whether nothing else of the image is used later either: transformers hand numbers read from its shape on.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    is_strict: bool
+
+
+def head_prefix(network: nn.Module) -> str:
+    """Return what the names of the last layer with weights begin with: it names classes of another task.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+    """
+    return [name for name, module in network.named_modules() if list(module.parameters(recurse=False))][-1] + "."
+
+
+def bottlenecks(network: nn.Module, image_size: int) -> list[Layer]:
+    """Return the layers before the classifier which every path from the image to the classes passes through.
+
+    A layer inside a branch, or one that a shortcut bypasses, is none.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        A classifier in evaluation mode.
+    image_size : int
+        Side of the input in pixels.
+
+    Returns
+    -------
+    list of Layer
+        In the order in which they are computed.
+    """
+    with warnings.catch_warnings():
+        # That layers which only training uses are left out is what is wanted.
+        warnings.simplefilter("ignore", UserWarning)
+        names = get_graph_node_names(network)[1]
+    extractor = create_feature_extractor(network, names).eval()
+    graph = extractor.graph
+    [output] = [node for node in graph.nodes if node.op == "output"]
+    outputs: dict[str, fx.Node] = output.args[0]
+    values = _Values(extractor)
+    with torch.inference_mode():
+        values.run(torch.zeros(1, 3, image_size, image_size))
+    head, names_of = head_prefix(network), {node: name for name, node in outputs.items() if node.op != "placeholder"}
+    strict = set(_bottlenecks_among(_carriers(graph, set(graph.nodes))))
+    found = []
+    for node in _bottlenecks_among(_carriers(graph, set(values.shapes))):
+        name = names_of.get(node, "")
+        if f"{name}.".startswith(head):
+            break
+        if name and values.shapes[node]:
+            found.append(Layer(name, values.shapes[node], node in strict))
+    return found
+
+
+def cut_out(network: nn.Module, start: str, end: str) -> fx.GraphModule:
+    """Return the part of a network that makes the output of one layer into that of a later one.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+    start, end : str
+        Names of layers.
+
+    Returns
+    -------
+    torch.fx.GraphModule
+        Shares its weights with the network.
+
+    Raises
+    ------
+    ValueError
+        If a layer is unknown, or ``end`` needs more than the output of ``start``.
+    """
+    extractor = create_feature_extractor(network, [start, end]).eval()
+    [output] = [node for node in extractor.graph.nodes if node.op == "output"]
+    first, last = output.args[0][start], output.args[0][end]
+    wanted = _needed_between(first, last)
+    if first is last or any(node.op == "placeholder" for node in wanted):
+        raise ValueError(
+            f"{start!r} is bypassed by a shortcut or comes too late; name an earlier layer that everything passes "
+            "through."
+        )
+    part = fx.Graph()
+    copies = {first: part.placeholder("maps")}
+    for node in extractor.graph.nodes:
+        if node in wanted:
+            copies[node] = part.node_copy(node, copies.__getitem__)
+    part.output(copies[last])
+    return fx.GraphModule(extractor, part)
+
+
+class _Values(fx.Interpreter):
+    """Runs a graph and keeps the shape of every tensor."""
+
+    def __init__(self, module: fx.GraphModule):
+        super().__init__(module)
+        self.shapes: dict[fx.Node, tuple[int, ...]] = {}
+        """Of every node that gives a tensor; empty for several tensors."""
+
+    def run_node(self, node: fx.Node) -> object:
+        value = super().run_node(node)
+        if isinstance(value, torch.Tensor):
+            self.shapes[node] = tuple(value.shape)
+        elif isinstance(value, tuple | list) and any(isinstance(item, torch.Tensor) for item in value):
+            self.shapes[node] = ()
+        return value
+
+
+def _carriers(graph: fx.Graph, allowed: set[fx.Node]) -> list[fx.Node]:
+    """Return the nodes, in order, that are computed from the image by way of ``allowed`` ones only."""
+    carriers: dict[fx.Node, None] = {}
+    for node in graph.nodes:
+        depends = node.op == "placeholder" or any(source in carriers for source in node.all_input_nodes)
+        if depends and node.op != "output" and node in allowed:
+            carriers[node] = None
+    return list(carriers)
+
+
+def _bottlenecks_among(carriers: list[fx.Node]) -> list[fx.Node]:
+    """Return those after which nothing computed before them is used."""
+    order = {node: position for position, node in enumerate(carriers)}
+    found, farthest = [], -1
+    for node in carriers:
+        if farthest <= order[node]:
+            found.append(node)
+        farthest = max([farthest, *(order[user] for user in node.users if user in order)])
+    return found
+
+
+def _needed_between(first: fx.Node, last: fx.Node) -> set[fx.Node]:
+    """Return what ``last`` is computed from, itself included, ``first`` and what only it needs left out."""
+    needed: set[fx.Node] = set()
+    waiting = [last]
+    while waiting:
+        node = waiting.pop()
+        if node is not first and node not in needed:
+            needed.add(node)
+            waiting += node.all_input_nodes
+    return needed

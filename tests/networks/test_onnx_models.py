@@ -1,0 +1,91 @@
+"""Running exported networks: what is no number is no vote, and threads change nothing."""
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from torch import nn
+
+from inspection.errors import ModelsError
+from inspection.files import sha256_bytes
+from inspection.networks.onnx_export import export_onnx
+from inspection.networks.onnx_models import BATCH_SIZE, OnnxModel
+
+SIZE = 32
+
+
+class Divides(nn.Module):
+    """Gives one over the mean of a photograph as a score, and its logarithm as a map."""
+
+    def forward(self, images):
+        mean = images.float().mean((1, 2, 3))
+        return 1 / mean, (mean - 1).log().view(-1, 1, 1, 1)
+
+
+@pytest.fixture(scope="module")
+def divides(tmp_path_factory) -> OnnxModel:
+    path = tmp_path_factory.mktemp("onnx") / "divides.onnx"
+    export_onnx(Divides(), path, SIZE, ["defect_proba", "feature_map"], {})
+    return OnnxModel(path.read_bytes(), path.name)
+
+
+def photographs(*values: int) -> np.ndarray:
+    return np.stack([np.full((SIZE, SIZE, 3), value, np.uint8) for value in values])
+
+
+def test_finite_numbers_are_returned(divides):
+    np.testing.assert_allclose(divides.run(photographs(2, 4), "defect_proba"), [0.5, 0.25])
+
+
+@pytest.mark.parametrize(
+    ("output", "values", "problem"),
+    [
+        ("defect_proba", (2, 0, 4), "1 of 3"),  # 1 / 0 is infinite
+        ("feature_map", (0, 0, 9), "2 of 3"),  # log(-1) is NaN
+        ("feature_map", (1, 9), "1 of 2"),  # log(0) is minus infinity
+    ],
+)
+def test_what_is_no_number_is_no_vote(output, values, problem, divides):
+    message = (
+        rf"^divides\.onnx: {output} is NaN or infinite for {problem} photographs, .*; delete it and run `dvc repro`"
+    )
+    with pytest.raises(ModelsError, match=message):
+        divides.run(photographs(*values), output)
+
+
+def test_nor_in_a_later_batch(divides):
+    with pytest.raises(ModelsError, match=r"^divides\.onnx: defect_proba is NaN or infinite for 1 of 1 photographs"):
+        divides.run_all(photographs(*[5] * BATCH_SIZE, 0), "defect_proba")
+
+
+def test_the_number_of_threads_changes_no_byte(tmp_path, monkeypatch):
+    class Small(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layers = nn.Sequential(
+                nn.Conv2d(3, 32, 3, stride=2), nn.ReLU(), nn.Conv2d(32, 64, 3), nn.Flatten(1, 2), nn.Linear(13, 5)
+            )
+
+        def forward(self, images):
+            return (self.layers(images.permute(0, 3, 1, 2).float()).mean(1),)
+
+    torch.manual_seed(0)
+    export_onnx(Small(), tmp_path / "small.onnx", SIZE, ["features"], {})
+    images = np.random.default_rng(0).integers(0, 256, (BATCH_SIZE, SIZE, SIZE, 3), dtype=np.uint8)
+    original, hashes = onnxruntime.InferenceSession, set()
+    for n_threads in (1, 2, 3, 5):
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = n_threads
+        monkeypatch.setattr(
+            onnxruntime, "InferenceSession", lambda data, providers, o=options: original(data, o, providers=providers)
+        )
+        features = OnnxModel((tmp_path / "small.onnx").read_bytes(), "small").run(images, "features")
+        hashes.add(sha256_bytes(features.tobytes()))
+    assert len(hashes) == 1
+    assert features.std() > 0
+
+
+@pytest.mark.parametrize("content", [b"", b"not a network"])
+def test_another_file_is_named(content):
+    with pytest.raises(ModelsError, match="^broken.onnx is not a usable ONNX file; delete it and run `dvc repro`"):
+        OnnxModel(content, "broken.onnx")
