@@ -12,6 +12,11 @@ from inspection.errors import ModelsError
 BATCH_SIZE = 16
 """Images per call: enough to keep the cores busy, few enough for the feature maps of VGG16 to fit in memory."""
 
+_UNUSABLE_ERRORS = (
+    RuntimeError, ValueError, _runtime_errors.Fail, _runtime_errors.InvalidArgument, _runtime_errors.InvalidProtobuf
+)  # fmt: skip
+"""What ONNX Runtime raises for a file that is empty, cut short or of another kind."""
+
 
 class OnnxModel:
     """A network exported by `inspection.networks.onnx_export.export_onnx`.
@@ -40,7 +45,7 @@ class OnnxModel:
         self._name = name
         try:
             self._session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
-        except (RuntimeError, ValueError, _runtime_errors.InvalidProtobuf, _runtime_errors.Fail) as problem:
+        except _UNUSABLE_ERRORS as problem:
             raise ModelsError(f"{name} is not a usable ONNX file; delete it and run `dvc repro`.") from problem
         self.metadata = dict(self._session.get_modelmeta().custom_metadata_map)
         if "image_size" not in self.metadata:

@@ -253,8 +253,8 @@ class TestScratch:
         message = (
             f"fine-tuning {NAME} on 5 photographs in 8 orientations takes 0.0 GB of the temporary folder {folder}, "
             "where 1.1 GB are free and 1 must stay so; set TMPDIR to a folder on a larger disk, or freeze up to a "
-            f"later layer (fine_tuning.frozen.{NAME}) whose maps are smaller, lower fine_tuning.image_size, or turn off "
-            "cnn.augment.rotations."
+            f"later layer (fine_tuning.frozen.{NAME}) whose maps are smaller, lower fine_tuning.image_size, or turn "
+            "off cnn.augment.rotations."
         )
         with pytest.raises(ConfigError, match=re.escape(message)):
             recipe.prepare(images[:5], pytest.fail)
