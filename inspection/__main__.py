@@ -62,7 +62,7 @@ def predict(paths: list[Path], models: Path, json_target: str | None) -> int:
     inspector = Inspector(models)
     if inspector.version_notice:
         print(f"warning: {inspector.version_notice}", file=sys.stderr)
-    records = []
+    records: list[Verdict | dict[str, str]] = []
     for path in tqdm(_image_files(paths), unit="image", disable=not sys.stderr.isatty()):
         try:
             records.append(inspector.inspect(read_file(path), str(path)))

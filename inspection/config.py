@@ -3,7 +3,7 @@
 import difflib
 import re
 from pathlib import Path
-from typing import Literal, Self, get_args
+from typing import TYPE_CHECKING, Literal, Self, cast, get_args
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -11,6 +11,9 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from inspection.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 BASELINE_CNN = "baseline_cnn"
 """The network trained from scratch; any other name of ``networks`` is a pretrained one to be fine-tuned."""
@@ -338,7 +341,7 @@ def load_params(path: str | Path = "params.yaml") -> Params:
         raise ConfigError("\n".join(_explain(error, path) for error in problem.errors())) from problem
 
 
-def _explain(error: dict, path: str | Path) -> str:
+def _explain(error: "ErrorDetails", path: str | Path) -> str:
     key = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
         close = difflib.get_close_matches(str(error["loc"][-1]), _known_keys(error["loc"][:-1]), n=1)
@@ -358,9 +361,9 @@ def _explain(error: dict, path: str | Path) -> str:
 
 
 def _known_keys(section_path: tuple) -> list[str]:
-    section = Params
+    section: type[BaseModel] = Params
     for name in section_path:
         annotation = section.model_fields[name].annotation
         # Of a section that may be null, the section.
-        section = next(iter(get_args(annotation)), annotation)
+        section = cast(type[BaseModel], next(iter(get_args(annotation)), annotation))
     return list(section.model_fields)

@@ -78,7 +78,7 @@ def class_labels(classes: Mapping[str, str] | None = None) -> dict[str, int]:
         If two names of ``classes`` are the same when compared, yet stand for different classes.
     """
     labels = {name: label for label, names in enumerate(FOLDER_NAMES) for name in names}
-    written = {}
+    written: dict[str, tuple[str, str]] = {}
     for name, class_name in (classes or {}).items():
         plain = plain_name(name)
         if written.setdefault(plain, (name, class_name))[1] != class_name:

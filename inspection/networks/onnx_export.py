@@ -33,7 +33,7 @@ def export_onnx(
     for module in network.modules():
         # The same numbers; but what works in place the exporter has to take apart, which is a third of its time.
         if getattr(module, "inplace", False):
-            module.inplace = False
+            setattr(module, "inplace", False)  # noqa: B010 (to a type checker every attribute of a module is a tensor)
     # Two images, not one: the exporter would take a batch of one for a constant.
     example = torch.zeros(2, image_size, image_size, 3, dtype=torch.uint8)
     with replacing(path) as temporary, warnings.catch_warnings():

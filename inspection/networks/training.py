@@ -284,7 +284,7 @@ def _train_epoch(
         labels, weights = all_labels[batch].to(device), all_weights[batch].to(device)
         loss = (functional.cross_entropy(network(inputs), labels, reduction="none") * weights).sum() / weights.sum()
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimizer.step()
         rates.step()
         total += loss.item() * weights.sum().item()
