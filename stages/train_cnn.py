@@ -36,14 +36,7 @@ def train() -> None:
 
 
 class LearningCurves(Live):
-    """Those of the network trained without the first part; the others are printed only.
-
-    Parameters
-    ----------
-    name : str
-        Of the architecture.
-    n_parts : int
-    """
+    """Those of the network trained without the first part; the others are printed only."""
 
     def __init__(self, name: str, n_parts: int):
         super().__init__(f"metrics/cnn/{name}", dvcyaml=None, save_dvc_exp=False, report=None)

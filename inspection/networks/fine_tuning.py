@@ -8,13 +8,12 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
-from timm.models import create_feature_extractor
 from torch import Tensor, nn
 
 from inspection.config import BASELINE_CNN, AugmentParams, CnnParams, FineTuningParams
 from inspection.errors import ConfigError
 from inspection.networks.cnn import FLIPS, AveragedCNN, MemberCNN
-from inspection.networks.graph import Layer, bottlenecks, cut_out
+from inspection.networks.graph import Layer, bottlenecks, cut_out, extract_layers
 from inspection.networks.onnx_export import export_onnx
 from inspection.networks.onnx_models import BATCH_SIZE, OnnxModel
 from inspection.networks.pretrained import as_map, last_with_positions
@@ -40,7 +39,7 @@ class Stem(nn.Module):
     def __init__(self, pretrained: PretrainedNetwork, layer: str):
         super().__init__()
         self._layer = layer
-        self._extractor = create_feature_extractor(pretrained.network, [layer])
+        self._extractor = extract_layers(pretrained.network, [layer])
         self._mean: Tensor
         self._std: Tensor
         self.register_buffer("_mean", 255 * torch.tensor(pretrained.mean).view(1, 3, 1, 1))

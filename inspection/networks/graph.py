@@ -15,7 +15,7 @@ class Layer:
     Attributes
     ----------
     name : str
-        By which `timm.models.create_feature_extractor` knows it.
+        By which `extract_layers` knows it.
     shape : tuple of int
         Of its output for a single photograph.
     is_strict : bool
@@ -37,6 +37,32 @@ def head_prefix(network: nn.Module) -> str:
     return [name for name, module in network.named_modules() if list(module.parameters(recurse=False))][-1] + "."
 
 
+def extract_layers(network: nn.Module, layers: list[str] | None) -> fx.GraphModule:
+    """Return a network that gives the outputs of layers by their names.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+    layers : list of str or None
+        By default all there are.
+
+    Returns
+    -------
+    torch.fx.GraphModule
+        In evaluation mode; shares its weights with the network.
+
+    Raises
+    ------
+    ValueError
+        If a layer is unknown.
+    """
+    with warnings.catch_warnings():
+        # Of layers which only training uses; they are not wanted.
+        warnings.simplefilter("ignore", UserWarning)
+        extractor: fx.GraphModule = create_feature_extractor(network, layers or get_graph_node_names(network)[1])
+    return extractor.eval()
+
+
 def bottlenecks(network: nn.Module, image_size: int) -> list[Layer]:
     """Return the layers before the classifier which every path from the image to the classes passes through.
 
@@ -54,11 +80,7 @@ def bottlenecks(network: nn.Module, image_size: int) -> list[Layer]:
     list of Layer
         In the order in which they are computed.
     """
-    with warnings.catch_warnings():
-        # That layers which only training uses are left out is what is wanted.
-        warnings.simplefilter("ignore", UserWarning)
-        names = get_graph_node_names(network)[1]
-    extractor = create_feature_extractor(network, names).eval()
+    extractor = extract_layers(network, None)
     graph = extractor.graph
     [output] = [node for node in graph.nodes if node.op == "output"]
     outputs: dict[str, fx.Node] = output.args[0]
@@ -96,7 +118,7 @@ def cut_out(network: nn.Module, start: str, end: str) -> fx.GraphModule:
     ValueError
         If a layer is unknown, or ``end`` needs more than the output of ``start``.
     """
-    extractor = create_feature_extractor(network, [start, end]).eval()
+    extractor = extract_layers(network, [start, end])
     [output] = [node for node in extractor.graph.nodes if node.op == "output"]
     first, last = output.args[0][start], output.args[0][end]
     wanted = _needed_between(first, last)

@@ -5,13 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from timm.models import create_feature_extractor
 from torch import Tensor
 
 from inspection.config import FeatureParams
 from inspection.errors import ConfigError
 from inspection.networks.cnn import FLIPS
-from inspection.networks.graph import Layer, bottlenecks
+from inspection.networks.graph import Layer, bottlenecks, extract_layers
 from inspection.networks.onnx_export import export_onnx
 from inspection.networks.weights import PretrainedNetwork, load_pretrained
 
@@ -93,7 +92,7 @@ class FeatureNetwork(torch.nn.Module):
     ):
         super().__init__()
         try:
-            self._extractor = create_feature_extractor(pretrained.network, layers)
+            self._extractor = extract_layers(pretrained.network, layers)
         except ValueError as problem:
             raise ConfigError(f"features.layers.{name}: {problem}") from problem
         self.layers, self.pooling, self.provenance = layers, pooling, pretrained.provenance

@@ -121,9 +121,10 @@ LAST_MAPS = [
     ("swin_t", 64, "permute"),
     # The classifier is a convolution and ends in a map of classes; its dropout does nothing when the network is used.
     ("squeezenet1_1", 64, "classifier.0"),
-    # The branches of the last block are joined; one of them is computed last.
     ("googlenet", 64, "inception5b.cat"),
-    ("inception_v3", 128, "Mixed_7c.cat_2"),
+    # At this size the last block with more than one position is joined from branches; what follows has one position,
+    # but for layers inside its branches.
+    ("inception_v3", 96, "Mixed_6e.cat"),
 ]
 
 
