@@ -84,7 +84,8 @@ def test_unknown_key_suggests_a_known_one(tmp_path, key, value, message):
         "data.series", "data.leaks", "data.decoding", "data.decoding.bit_depth", "data.decoding.float_range",
         "networks", "cnn.augment.flips", "cnn.parts", "fine_tuning", "fine_tuning.image_size", "fine_tuning.frozen",
         "fine_tuning.dropout", "fine_tuning.learning_rate", "fine_tuning.weight_decay", "fine_tuning.batch_size",
-        "fine_tuning.epochs", "plugins", "search", "features.flips", "decision", "decision.max_escape_rate",
+        "fine_tuning.epochs", "fine_tuning.max_scratch_gb", "plugins", "search", "features.flips", "decision",
+        "decision.max_escape_rate",
         "decision.max_overkill_rate", "decision.confidence", "decision.cost", "decision.false_alarm_rate",
     ],
 )  # fmt: skip
@@ -206,6 +207,7 @@ def test_wrong_type(tmp_path, key, value, message):
         ("cnn.augment.contrast", -0.1, 0.999),
         ("fine_tuning.image_size", 31, 32),
         ("fine_tuning.image_size", 2049, 2048),
+        ("fine_tuning.max_scratch_gb", 0, 0.001),
         ("fine_tuning.dropout", -0.001, 0),
         ("fine_tuning.dropout", 1, 0.999),
         ("fine_tuning.learning_rate", 0, 1e-9),
