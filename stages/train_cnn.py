@@ -47,7 +47,8 @@ class LearningCurves(Live):
         values = "  ".join(f"{key} {value:.4g}" for key, value in known.items())
         print(f"without part {part + 1} of {self._n_parts}: {values}", flush=True)
         if part == 0:
-            for key in known.keys() - {"epoch"}:
+            # Sorted: a set has another order in every process.
+            for key in sorted(known.keys() - {"epoch"}):
                 self.log_metric(key, round(known[key], 4))
             self.next_step()
 

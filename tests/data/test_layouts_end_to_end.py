@@ -489,10 +489,11 @@ def test_the_tiny_project_is_free_of_copies(tiny_project):
     assert scores["n_leaking_test_images"] == 0
 
 
-def test_prepare_writes_a_manifest_and_three_pictures(tiny_project):
+def test_the_manifest_and_the_pictures_of_the_data_are_there(tiny_project):
     manifest = read_manifest(tiny_project / "data" / "manifest.csv")
     assert list(manifest) == list(COLUMNS)
     for name in ("copies", "data", "sample_grid"):
         with Image.open(tiny_project / "metrics" / f"{name}.png") as picture:
             assert picture.format == "PNG"
-            assert min(picture.size) > 200
+            # Without copies that gallery is its title.
+            assert min(picture.size) > (50 if name == "copies" else 200)

@@ -140,6 +140,7 @@ class TestHubFolder:
             load_pretrained("resnet18")
         assert "\n" not in str(caught.value)
 
+    @pytest.mark.filterwarnings("ignore:The default weight initialization of GoogleNet:FutureWarning")
     @pytest.mark.parametrize("name", ["googlenet", "squeezenet1_1"])
     def test_a_network_is_what_torchvision_makes_of_its_file(self, name, hub, monkeypatch):
         # GoogLeNet expects another normalisation with published weights; old files are no zip archives.
