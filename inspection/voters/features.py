@@ -151,7 +151,8 @@ def read_features(path: str | Path, rows: pd.DataFrame) -> Features:
         If the file is missing, damaged, or was computed for other images.
     """
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        # Opened here: NumPy leaves open what turns out to be no archive.
+        with Path(path).open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
             features = Features(arrays["vectors"], arrays["image_sha256"], str(arrays["backbone_sha256"]))
     except _DAMAGED_ARRAY_ERRORS as problem:
         raise DataError(f"{path} is missing or damaged ({problem}); run `dvc repro`.") from problem
@@ -164,7 +165,7 @@ def _read_cache(folder: Path) -> dict[str, np.ndarray]:
     known: dict[str, np.ndarray] = {}
     for path in sorted(folder.glob("*.npz")):
         try:
-            with np.load(path, allow_pickle=False) as arrays:
+            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
                 known.update(zip(arrays["names"].tolist(), arrays["vectors"], strict=True))
         except _DAMAGED_ARRAY_ERRORS:
             print(f"{path}: damaged feature cache; its images are computed again")

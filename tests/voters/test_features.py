@@ -18,9 +18,6 @@ from inspection.voters import features
 from inspection.voters.features import Features, extract_features, read_features, write_features
 from tests.parts import draw_part, encode, write_class_folders
 
-archives_left_open = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-"""NumPy does not close a file whose archive turns out to be damaged; the file goes with the error."""
-
 
 class FakeModel:
     """Stands in for OnnxModel: the vector is the mean and the corner of the image and the length of the file."""
@@ -254,7 +251,6 @@ def test_a_deleted_cache_costs_time_only(rows, extract, tmp_path):
     assert np.array_equal(again.vectors, first.vectors)
 
 
-@archives_left_open
 @pytest.mark.parametrize(
     "damage", [lambda data: b"", lambda data: b"not a zip file", lambda data: data[:-30], lambda data: data[:40]]
 )
@@ -348,7 +344,6 @@ def test_features_of_other_rows(tmp_path, some_features, order):
         read_features(tmp_path / "b.npz", rows)
 
 
-@archives_left_open
 @pytest.mark.parametrize(
     "damage",
     [lambda data: b"", lambda data: b"text", lambda data: data[:-30], lambda data: data[: len(data) // 2]],
@@ -378,7 +373,6 @@ def test_missing_features(tmp_path):
         read_features(tmp_path / "b.npz", pd.DataFrame({"sha256": []}))
 
 
-@archives_left_open
 @pytest.mark.parametrize(
     ("offset", "value"),
     [(6, 109), (8, 1), (8, 64), (10, 33)],
