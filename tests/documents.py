@@ -31,7 +31,10 @@ from ruamel.yaml import YAML
 from inspection.config import Params
 
 OWN_PACKAGES = ("inspection", "stages", "bench", "tests", "docs")
-OTHER_COMMANDS = ("git", "cd", ".", "apt", "apt-get", "pip", "ruff", "uv", "curl", "docker", "streamlit", "inspection")
+OTHER_COMMANDS = (
+    "git", "cd", ".", "apt", "apt-get", "pip", "ruff", "lint-imports", "mypy", "uv", "curl", "docker", "streamlit",
+    "inspection",
+)  # fmt: skip
 """Programs that are named but not looked into; ``pip`` must name files that exist."""
 FOLDERS = (
     "data", "docs", "bench", "features", "inspection", "metrics", "models", "notebooks", "plugins", "stages", "tests",
