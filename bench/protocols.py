@@ -36,6 +36,7 @@ from inspection.labels import DEFECTIVE, TEST, TRAIN
 from inspection.networks.fine_tuning import make_recipe
 from inspection.networks.recipes import Recipe
 from inspection.networks.training import LabelledImages, average_proba, train_across_parts
+from inspection.plugins import load_plugins
 from inspection.reports.tables.metrics import expected_calibration_error
 from inspection.reports.tables.predictions import ENSEMBLE
 from inspection.voters.features import extract_features
@@ -73,7 +74,8 @@ def main() -> None:
 
 
 def choose_voters(params: Params, arguments: argparse.Namespace) -> Params:
-    """Return params with the voters of the command line, where it names any."""
+    """Return params with the voters of the command line, where it names any, and make those of plugins known."""
+    load_plugins(params.plugins)
     named = {name: getattr(arguments, name) for name in ("backbones", "classifiers", "networks")}
     changes = {name: [] if values == ["none"] else values for name, values in named.items() if values}
     return params.model_copy(update=changes)

@@ -4,6 +4,7 @@ import argparse
 
 from inspection.config import load_params
 from inspection.networks.pretrained import export_backbone
+from inspection.plugins import load_plugins
 from stages.running import run_stage
 
 
@@ -12,6 +13,7 @@ def export() -> None:
     parser.add_argument("--backbone", required=True)
     arguments = parser.parse_args()
     params = load_params()
+    load_plugins(params.plugins)
     export_backbone(arguments.backbone, params.features, f"models/backbones/{arguments.backbone}.onnx")
 
 

@@ -12,6 +12,7 @@ from inspection.data.manifest import iterate_pixels, read_training_rows
 from inspection.networks.cnn import save_cnn
 from inspection.networks.fine_tuning import make_recipe
 from inspection.networks.training import EpochScores, LabelledImages, train_across_parts
+from inspection.plugins import load_plugins
 from inspection.voters.cards import TrainedFiles, write_card
 from stages.running import progress, run_stage
 
@@ -20,6 +21,7 @@ def train() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--network", required=True)
     name, params = parser.parse_args().network, load_params()
+    load_plugins(params.plugins)
     recipe = make_recipe(name, params.cnn, params.fine_tuning, params.features.weights)
     rows = read_training_rows("data/manifest.csv")
     pixels = iterate_pixels(rows, Decoding.of(params.data.decoding))

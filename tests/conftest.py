@@ -11,6 +11,9 @@ import pytest
 from filelock import FileLock
 from ruamel.yaml import YAML
 
+from inspection.decision.voting import VOTING_RULES
+from inspection.networks.sources import BACKBONE_SOURCES
+from inspection.voters import classifiers
 from stages import (
     evaluate,
     export_backbone,
@@ -37,6 +40,17 @@ def pytest_collection_modifyitems(items) -> None:
         key=lambda item: [bool(item.get_closest_marker(name)) for name in ("pipeline", "browser")],
         reverse="PYTEST_XDIST_WORKER" in os.environ,
     )
+
+
+@pytest.fixture
+def own_tables():
+    """Take away again what a test adds to the tables that plugins add to."""
+    tables = (classifiers.CLASSIFIERS, VOTING_RULES, BACKBONE_SOURCES)
+    before = [dict(table) for table in tables]
+    yield
+    for table, content in zip(tables, before, strict=True):
+        table.clear()
+        table.update(content)
 
 
 def tiny_params() -> dict:

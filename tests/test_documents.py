@@ -5,11 +5,15 @@ import re
 
 import numpy as np
 import pytest
+import timm
+import torch
 from pydantic import BaseModel
 from ruamel.yaml import YAML
 
 from inspection.config import Params
 from inspection.decision import voting
+from inspection.networks.sources import available_backbones
+from inspection.networks.weights import load_pretrained
 from inspection.voters import classifiers
 from tests.conftest import ROOT
 from tests.documents import Project, find_problems
@@ -63,10 +67,8 @@ def test_the_list_of_params_is_up_to_date(generator):
 
 
 @pytest.fixture
-def examples(monkeypatch):
-    """The Python blocks of docs/extending.md; what they add to a table is taken away again."""
-    monkeypatch.setattr(classifiers, "CLASSIFIERS", dict(classifiers.CLASSIFIERS))
-    monkeypatch.setattr(voting, "VOTING_RULES", dict(voting.VOTING_RULES))
+def examples(own_tables):
+    """The Python blocks of docs/extending.md."""
     text = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
     return re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
@@ -82,10 +84,19 @@ def test_the_voting_rule_of_the_documents_votes(examples):
     assert voting.voting_rule("veto").share(proba, 0.5, np.ones(3)).tolist() == [1, 0, 1]
 
 
+def test_the_source_of_backbones_of_the_documents_has_some(examples, tmp_path):
+    exec(examples[2], {})
+    published = timm.create_model("resnet10t", pretrained=False)
+    torch.save(published.state_dict(), tmp_path / "own.pth")
+    loaded = load_pretrained("timm_resnet10t", str(tmp_path / "own.pth"))
+    assert torch.equal(loaded.network.conv1[0].weight, published.conv1[0].weight)
+    assert "timm_mobilenetv3_small_050" in available_backbones()
+
+
 def test_the_network_of_the_documents_has_the_shape_of_the_trained_one(examples, project):
     cnn = project.params["cnn"]
     made = f"AveragedCNN([BaselineCNN({cnn['channels']}, {cnn['dropout']}) for _ in range({cnn['parts']})])"
-    assert made in examples[2]
+    assert made in examples[3]
 
 
 def test_a_param_without_a_meaning_is_refused(generator):

@@ -19,7 +19,8 @@ from inspection.networks.onnx_models import BATCH_SIZE, OnnxModel
 from inspection.networks.pretrained import as_map, last_with_positions
 from inspection.networks.recipes import BaselineRecipe, Progress, Recipe
 from inspection.networks.scratch import ScratchArray
-from inspection.networks.weights import PretrainedNetwork, load_pretrained
+from inspection.networks.sources import PretrainedNetwork
+from inspection.networks.weights import load_pretrained
 
 _STRIDE = 16
 """Without a layer named, what is frozen ends where the map is this many times smaller than the image: early layers see
@@ -191,7 +192,7 @@ def make_recipe(name: str, cnn: CnnParams, fine_tuning: FineTuningParams, weight
     Parameters
     ----------
     name : str
-        ``baseline_cnn`` or a name of `inspection.networks.weights.available_backbones`.
+        ``baseline_cnn`` or a name of `inspection.networks.sources.available_backbones`.
     cnn : CnnParams
     fine_tuning : FineTuningParams
     weights : dict of str to str

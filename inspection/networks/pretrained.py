@@ -12,7 +12,8 @@ from inspection.errors import ConfigError
 from inspection.networks.cnn import FLIPS
 from inspection.networks.graph import Layer, bottlenecks, extract_layers
 from inspection.networks.onnx_export import export_onnx
-from inspection.networks.weights import PretrainedNetwork, load_pretrained
+from inspection.networks.sources import PretrainedNetwork
+from inspection.networks.weights import load_pretrained
 
 
 def export_backbone(name: str, params: FeatureParams, path: str | Path) -> None:
@@ -25,7 +26,7 @@ def export_backbone(name: str, params: FeatureParams, path: str | Path) -> None:
     Parameters
     ----------
     name : str
-        One of `inspection.networks.weights.available_backbones`.
+        One of `inspection.networks.sources.available_backbones`.
     params : FeatureParams
     path : str or Path
         Of the file to be written.
@@ -54,7 +55,7 @@ def build_feature_network(name: str, params: FeatureParams) -> "FeatureNetwork":
     Parameters
     ----------
     name : str
-        One of `inspection.networks.weights.available_backbones`.
+        One of `inspection.networks.sources.available_backbones`.
     params : FeatureParams
 
     Raises

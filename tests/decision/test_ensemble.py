@@ -233,16 +233,7 @@ def test_a_voting_rule_that_is_not_there(tmp_path):
         read_ensemble(tmp_path)
 
 
-@pytest.fixture
-def own_rules():
-    """The table of voting rules, put back afterwards."""
-    before = dict(VOTING_RULES)
-    yield VOTING_RULES
-    VOTING_RULES.clear()
-    VOTING_RULES.update(before)
-
-
-def test_the_plugins_are_loaded_before_the_rule_is_looked_up(tmp_path, monkeypatch, own_rules):
+def test_the_plugins_are_loaded_before_the_rule_is_looked_up(tmp_path, monkeypatch, own_tables):
     (tmp_path / "plugins").mkdir()
     (tmp_path / "plugins" / "louder_vote.py").write_text(
         "from inspection.decision.voting import VOTING_RULES, HardVoting\nVOTING_RULES['louder'] = HardVoting()\n"
@@ -251,7 +242,7 @@ def test_the_plugins_are_loaded_before_the_rule_is_looked_up(tmp_path, monkeypat
     monkeypatch.setattr(sys, "path", list(sys.path))
     content = content_of(WHOLE["vote"], plugins=["louder_vote"]) | {"voting": "louder"}
     write(tmp_path, content)
-    assert read_ensemble(tmp_path).rules().voting_rule is own_rules["louder"]
+    assert read_ensemble(tmp_path).rules().voting_rule is VOTING_RULES["louder"]
     monkeypatch.delitem(sys.modules, "louder_vote")
     write(tmp_path, content | {"plugins": ["no_such_plugin"]})
     with pytest.raises(ModelsError, match="no module 'no_such_plugin'.*dvc repro"):

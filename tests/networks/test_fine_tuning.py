@@ -20,8 +20,9 @@ from inspection.networks.cnn import FLIPS, save_cnn
 from inspection.networks.fine_tuning import FineTuning, _orientations, make_recipe
 from inspection.networks.onnx_models import OnnxModel
 from inspection.networks.recipes import BaselineRecipe
+from inspection.networks.sources import PretrainedNetwork
 from inspection.networks.training import LabelledImages, average_proba, log_odds, train_network
-from inspection.networks.weights import PretrainedNetwork, load_pretrained
+from inspection.networks.weights import load_pretrained
 from tests.parts import stack_parts
 
 NAME = "efficientnet_lite0"

@@ -16,7 +16,7 @@ from inspection.networks.pretrained import (
     export_backbone,
     last_feature_map,
 )
-from inspection.networks.weights import PretrainedNetwork
+from inspection.networks.sources import PretrainedNetwork
 from tests.networks.hub import save_published, use_hub
 
 SIZE = 64

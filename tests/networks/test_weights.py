@@ -14,7 +14,8 @@ import torchvision
 
 from inspection.errors import ConfigError, WeightsError
 from inspection.files import sha256_file
-from inspection.networks.weights import LITE_BACKBONES, available_backbones, load_pretrained
+from inspection.networks.sources import available_backbones
+from inspection.networks.weights import LITE_BACKBONES, load_pretrained
 from tests.networks.hub import save_published, use_hub
 
 
