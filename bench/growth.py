@@ -110,13 +110,13 @@ def deviations(images: pd.DataFrame, params: DataParams) -> dict[str, float]:
         return float((is_test.groupby([images[column] for column in columns]).mean() - params.test_share).abs().max())
 
     sizes = images.loc[~is_test, "fold"].value_counts(normalize=True)
-    found = {
+    deviations = {
         "classes": largest(["label"]),
         "probabilities": largest(["label", "defect_probability"]),
         "variants": largest(["label", "stratum"]),
         "folds": float((sizes - 1 / params.folds).abs().max()),
     }
-    return {name: 100 * value for name, value in found.items()}
+    return {name: 100 * value for name, value in deviations.items()}
 
 
 def movements(images: pd.DataFrame, params: DataParams, seed: int, ways: dict[str, Divide]) -> list[dict]:

@@ -48,8 +48,8 @@ def main() -> None:
         data, lines = params.data.model_copy(update={"test_share": 1 - n_train / len(images)}), []
         for seed in range(arguments.draws):
             rows = divide(images.assign(split=""), data, seed).images
-            of_voters = train_voters(rows, vectors, prepared, params, seed)
-            lines += try_promises(rows, np.column_stack(list(of_voters.values())), params, arguments.rates)
+            voter_proba = train_voters(rows, vectors, prepared, params, seed)
+            lines += try_promises(rows, np.column_stack(list(voter_proba.values())), params, arguments.rates)
             print_table(n_train, pd.DataFrame(lines))
 
 

@@ -66,10 +66,10 @@ def main() -> None:
     for protocol in arguments.protocols:
         for seed in range(arguments.seeds):
             for rows in draw_divisions(protocol, images, blocks, params, seed):
-                of_voters = train_voters(rows, vectors, prepared, params, seed)
-                found = score(rows, of_voters, params)
-                print(f"{protocol} {seed}: {found['accuracy'].round(4).to_dict()}", flush=True)
-                lines.append(found.assign(protocol=protocol))
+                voter_proba = train_voters(rows, vectors, prepared, params, seed)
+                scores = score(rows, voter_proba, params)
+                print(f"{protocol} {seed}: {scores['accuracy'].round(4).to_dict()}", flush=True)
+                lines.append(scores.assign(protocol=protocol))
     print_table(pd.concat(lines))
 
 
@@ -207,17 +207,17 @@ def network_scores(
     return proba
 
 
-def score(rows: pd.DataFrame, of_voters: dict[str, np.ndarray], params: Params) -> pd.DataFrame:
+def score(rows: pd.DataFrame, voter_proba: dict[str, np.ndarray], params: Params) -> pd.DataFrame:
     """Fit the rules on the training part; return the scores on the test part, of every voter and the ensemble."""
     train, test = ((rows["split"] == part).to_numpy() for part in (TRAIN, TEST))
-    proba = np.column_stack(list(of_voters.values()))
+    proba = np.column_stack(list(voter_proba.values()))
     rules = fit_rules(proba[train], rows[train], params.ensemble, params.decision).rules
     together = rules.combination.defect_proba(proba)
     majority_fails = majority(proba, replace(rules, voting="hard")) != GOOD
     verdicts = {
         ENSEMBLE: (together, together >= rules.threshold),
         f"{ENSEMBLE}, majority": (together, majority_fails),
-        **{name: (of_voter, of_voter >= rules.threshold) for name, of_voter in of_voters.items()},
+        **{name: (of_voter, of_voter >= rules.threshold) for name, of_voter in voter_proba.items()},
     }
     parts = {
         "all": test,

@@ -24,6 +24,11 @@ RESULT_COLUMNS = (
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line.
 
+    Parameters
+    ----------
+    arguments : list of str, optional
+        Without the name of the program; by default those of this process.
+
     Returns
     -------
     int
@@ -58,6 +63,15 @@ def predict(paths: list[Path], models: Path, json_target: str | None) -> int:
     """Judge files one by one, and print a line or a JSON record for each.
 
     A file that is not an inspectable image is reported as not inspected, never as good.
+
+    Parameters
+    ----------
+    paths : list of Path
+        Image files, and folders that are searched for them at every depth.
+    models : Path
+        Folder of ensemble.json.
+    json_target : str or None
+        JSON file to write, ``-`` for the screen. Without it a line is printed for each file.
     """
     inspector = Inspector(models)
     if inspector.version_notice:
@@ -79,6 +93,14 @@ def audit(folder: Path, table: Path | None, json_target: str | None) -> int:
     """Print what is wrong with a folder of photographs, and write it as JSON when asked to.
 
     The labels come from the folder's layout or from a table; without either, copies are found all the same.
+
+    Parameters
+    ----------
+    folder : Path
+    table : Path or None
+        CSV of labels, whose paths are relative to ``folder``.
+    json_target : str or None
+        JSON file to write, ``-`` for the screen, where it takes the place of the summary.
     """
     # OpenCV and scikit-learn are slow to import and predict does not need them.
     from inspection.audit.findings import as_report, audit_images, summary
@@ -101,7 +123,13 @@ def audit(folder: Path, table: Path | None, json_target: str | None) -> int:
 
 
 def results_table(metrics: Path) -> str:
-    """Return the test metrics of the ensemble and of every voter as text."""
+    """Return the test metrics of the ensemble and of every voter as text.
+
+    Parameters
+    ----------
+    metrics : Path
+        Folder of ensemble.json, data.json and ``voters``.
+    """
     # Pandas is slow to import and predict does not need it.
     import pandas as pd
 
@@ -134,10 +162,10 @@ def _image_files(paths: list[Path]) -> list[Path]:
     files = []
     for path in paths:
         if path.is_dir():
-            found = sorted(file for file in path.rglob("*") if file.suffix.lower() in EXTENSIONS)
-            if not found:
+            images = sorted(file for file in path.rglob("*") if file.suffix.lower() in EXTENSIONS)
+            if not images:
                 raise DataError(f"{path} holds no image ({', '.join(EXTENSIONS)}).")
-            files += found
+            files += images
         elif path.exists():
             files.append(path)
         else:

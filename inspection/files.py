@@ -28,13 +28,23 @@ _SUFFIX = ".part"
 
 
 def sha256_file(path: str | Path) -> str:
-    """Return the SHA-256 of a file as 64 lower-case hexadecimal digits."""
+    """Return the SHA-256 of a file as 64 lower-case hexadecimal digits.
+
+    Parameters
+    ----------
+    path : str or Path
+    """
     with Path(path).open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def sha256_bytes(data: bytes) -> str:
-    """Return the SHA-256 of ``data`` as 64 lower-case hexadecimal digits."""
+    """Return the SHA-256 of bytes as 64 lower-case hexadecimal digits.
+
+    Parameters
+    ----------
+    data : bytes
+    """
     return hashlib.sha256(data).hexdigest()
 
 
@@ -96,18 +106,38 @@ def _flush(path: Path) -> None:
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:
-    """Write ``data`` to ``path`` in one step."""
+    """Write a file in one step.
+
+    Parameters
+    ----------
+    path : str or Path
+    data : bytes
+    """
     with replacing(path) as temporary:
         temporary.write_bytes(data)
 
 
 def write_json(path: str | Path, content: Any) -> None:
-    """Write ``content`` as readable JSON, keys in the order given; NaN is refused because JSON has none."""
+    """Write a value as readable JSON, in one step.
+
+    Parameters
+    ----------
+    path : str or Path
+    content : object
+        Anything that JSON has, so no NaN; keys are written in the order given.
+    """
     write_bytes(path, (json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
 
 
 def read_json(path: str | Path, error: type[InspectionError] = InspectionError) -> Any:
-    """Read a JSON file; one that is damaged raises ``error`` with its name."""
+    """Read a JSON file.
+
+    Parameters
+    ----------
+    path : str or Path
+    error : type of InspectionError
+        Raised, with the name of the file, when its content is damaged.
+    """
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except (UnicodeDecodeError, json.JSONDecodeError) as problem:

@@ -51,9 +51,13 @@ SPLIT_NAMES = {
 
 @lru_cache(maxsize=4096)
 def plain_name(name: str) -> str:
-    """Return ``name`` as names are compared: case, Unicode form, and spaces against hyphens or underscores are one.
+    """Return a name as names are compared: case, Unicode form, and spaces against hyphens or underscores are one.
 
     A name of nothing but hyphens and underscores stays as it is.
+
+    Parameters
+    ----------
+    name : str
     """
     plain = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
     return re.sub(r"[\s_-]+", " ", plain).strip() or name
@@ -88,10 +92,22 @@ def class_labels(classes: Mapping[str, str] | None = None) -> dict[str, int]:
 
 
 def is_common_name(name: str) -> bool:
-    """Whether ``name`` is one of `FOLDER_NAMES`, and so says nothing about the kind of defect."""
+    """Whether a name is one of `FOLDER_NAMES`, and so says nothing about the kind of defect.
+
+    Parameters
+    ----------
+    name : str
+        As written: it is compared by its `plain_name`.
+    """
     return any(plain_name(name) in names for names in FOLDER_NAMES)
 
 
 def split_part(name: str) -> str:
-    """Return the part of a split that ``name`` stands for, or an empty string."""
+    """Return the part of a split that a name stands for, or an empty string.
+
+    Parameters
+    ----------
+    name : str
+        As written: it is compared by its `plain_name`.
+    """
     return SPLIT_NAMES.get(plain_name(name), "")

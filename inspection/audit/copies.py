@@ -55,7 +55,17 @@ PositionPair = tuple[int, int]
 
 
 def no_progress(items: Iterable, total: int, what: str) -> Iterable:
-    """Show nothing."""
+    """Show nothing.
+
+    Parameters
+    ----------
+    items : iterable
+        Returned as it is.
+    total : int
+        Length of ``items``.
+    what : str
+        What is done.
+    """
     return items
 
 

@@ -122,6 +122,11 @@ def index_images(
 def check_unreadable(indexed: IndexedImages, max_share: float) -> None:
     """Stop when more images are unreadable than a few bad files explain.
 
+    Parameters
+    ----------
+    indexed : IndexedImages
+    max_share : float in [0, 1)
+
     Raises
     ------
     DataError

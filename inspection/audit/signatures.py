@@ -149,7 +149,13 @@ def spectral_similarity(spectra: np.ndarray, position: int, others: np.ndarray) 
 
 
 def with_flip(spectrum: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return a spectrum of `Signatures` and that of the mirrored photograph, where every angle is its negative."""
+    """Return a spectrum and that of the mirrored photograph, where every angle is its negative.
+
+    Parameters
+    ----------
+    spectrum : ndarray of complex64, shape (128, 33)
+        Of `Signatures`.
+    """
     return spectrum, spectrum[-np.arange(N_ANGLES)]
 
 
@@ -189,7 +195,16 @@ def texture(square: np.ndarray) -> np.ndarray:
 
 
 def local_mean(values: np.ndarray) -> np.ndarray:
-    """Return the mean over the neighbourhood of every pixel; ndarray of the shape of ``values``."""
+    """Return the mean over the neighbourhood of every pixel.
+
+    Parameters
+    ----------
+    values : ndarray of float32, shape (SIDE, SIDE)
+
+    Returns
+    -------
+    ndarray of float32, shape (SIDE, SIDE)
+    """
     return cv2.blur(values, (_NEIGHBOURHOOD, _NEIGHBOURHOOD))
 
 

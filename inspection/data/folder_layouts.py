@@ -143,13 +143,13 @@ def sources_below(tree: ImageTree) -> list[str]:
     ----------
     tree : ImageTree
     """
-    found = []
+    sources = []
     for top, group in groupby((path for path in tree.paths if "/" in path), lambda path: path.split("/", 1)[0]):
         below = ImageTree(tree.folder / top, [path.split("/", 1)[1] for path in group], tree.labels)
         has_layout = (below.folder / TABLE_NAME).is_file() or recognise(below)
         if has_layout and not split_part(top):
-            found.append(top)
-    return found
+            sources.append(top)
+    return sources
 
 
 def label_tree(tree: ImageTree, layout: str) -> pd.DataFrame:
@@ -212,7 +212,7 @@ def first_few(names: list[str]) -> str:
     return ", ".join(names[:_MAX_NAMED] + rest) or "nothing"
 
 
-def found_in(folder: Path) -> str:
+def describe_content(folder: Path) -> str:
     """Return the names of the first few things in a folder.
 
     Parameters

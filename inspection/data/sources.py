@@ -11,9 +11,9 @@ from inspection.data.folder_layouts import (
     NO_LAYOUT,
     ImageTree,
     check_classes,
+    describe_content,
     first_few,
     fits,
-    found_in,
     label_tree,
     read_tree,
     recognise,
@@ -192,13 +192,13 @@ def group_by_name(records: pd.DataFrame, source: str | Path, pattern: str, block
     groups = []
     for path, stated in zip(records["path"], records["group"], strict=True):
         name = PurePosixPath(path).relative_to(Path(source).as_posix()).as_posix()
-        found = _matched_part(pattern, name)
-        if found and stated:
+        match = _matched_part(pattern, name)
+        if match and stated:
             raise DataError(
                 f"data.group_pattern {pattern!r} matches {name!r}, whose group is stated as {stated!r}; empty the "
                 "column 'group' of the table or set the pattern to ''."
             )
-        groups.append(_block_of(found, block, name) if found and block else found or stated)
+        groups.append(_block_of(match, block, name) if match and block else match or stated)
     if groups == records["group"].tolist():
         raise DataError(f"data.group_pattern {pattern!r} matches no image, for example not {name!r}; correct it.")
     return records.assign(group=groups)
@@ -239,8 +239,8 @@ def _choose_layout(tree: ImageTree, layout: str) -> str:
 def _no_layout(folder: Path, layout: str) -> DataError:
     needed = "; or ".join(LAYOUTS.values()) if layout == "auto" else LAYOUTS[layout]
     return DataError(
-        f"{folder}: data.layout {layout} needs {needed}; found {found_in(folder)}. Correct the folder or data.layout, "
-        "or explain other names of class folders in data.classes."
+        f"{folder}: data.layout {layout} needs {needed}; found {describe_content(folder)}. Correct the folder or "
+        "data.layout, or explain other names of class folders in data.classes."
     )
 
 

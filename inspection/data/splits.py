@@ -252,6 +252,6 @@ def _describe_moved(images: pd.DataFrame) -> list[str]:
 def _remember(entry: LedgerEntry, images: pd.DataFrame, left_out: pd.DataFrame) -> LedgerEntry:
     """Add the photographs of the test part, and those left out that belong to them."""
     test = images[images["split"] == TEST]
-    beside = left_out[left_out["group"].isin(set(test["group"]))]
-    seen = {*entry.test, *fingerprints(test), *fingerprints(beside)}
+    companions = left_out[left_out["group"].isin(set(test["group"]))]
+    seen = {*entry.test, *fingerprints(test), *fingerprints(companions)}
     return entry.model_copy(update={"test": frozenset(seen)})

@@ -33,16 +33,34 @@ class MemberCNN(nn.Module):
         self.classifier = nn.Linear(n_channels, len(CLASS_NAMES))
 
     def forward_features(self, inputs: Tensor) -> Tensor:
-        """Return the last feature map, shape (n_images, n_channels, rows, columns)."""
+        """Return the last feature map, shape (n_images, n_channels, rows, columns).
+
+        Parameters
+        ----------
+        inputs : Tensor, shape (n_images, ...)
+            Photographs, or maps of a stem; see the subclass.
+        """
         raise NotImplementedError
 
     def forward_head(self, feature_map: Tensor) -> Tensor:
-        """Return logits, shape (n_images, 2), of a feature map."""
+        """Return logits, shape (n_images, 2), of a feature map.
+
+        Parameters
+        ----------
+        feature_map : Tensor of float32, shape (n_images, n_channels, rows, columns)
+            From `forward_features`.
+        """
         logits: Tensor = self.classifier(self.dropout(self.pool(feature_map).flatten(1)))
         return logits
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Return logits, shape (n_images, 2): class 0 non-defective, class 1 defective."""
+        """Return logits, shape (n_images, 2): class 0 non-defective, class 1 defective.
+
+        Parameters
+        ----------
+        inputs : Tensor, shape (n_images, ...)
+            As of `forward_features`.
+        """
         return self.forward_head(self.forward_features(inputs))
 
 

@@ -47,7 +47,13 @@ class Stem(nn.Module):
         self.register_buffer("_std", 255 * torch.tensor(pretrained.std).view(1, 3, 1, 1))
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Map (n_images, 3, size, size) in [0, 255] to the map of the last frozen layer."""
+        """Return the output of the last frozen layer.
+
+        Parameters
+        ----------
+        pixels : Tensor of float32, shape (n_images, 3, size, size), in [0, 255]
+            RGB.
+        """
         maps: Tensor = self._extractor((pixels - self._mean) / self._std)[self._layer]
         return maps
 
@@ -65,7 +71,13 @@ class ServedStem(nn.Module):
         self._stem = stem
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map (n_images, size, size, 3) uint8 to the map of the last frozen layer."""
+        """Return the output of the last frozen layer.
+
+        Parameters
+        ----------
+        images : Tensor of uint8, shape (n_images, size, size, 3)
+            RGB.
+        """
         maps: Tensor = self._stem(images.permute(0, 3, 1, 2).float())
         return maps
 

@@ -89,14 +89,14 @@ def bottlenecks(network: nn.Module, image_size: int) -> list[Layer]:
         values.run(torch.zeros(1, 3, image_size, image_size))
     head, names_of = head_prefix(network), {node: name for name, node in outputs.items() if node.op != "placeholder"}
     strict = set(_bottlenecks_among(_carriers(graph, set(graph.nodes))))
-    found = []
+    layers = []
     for node in _bottlenecks_among(_carriers(graph, set(values.shapes))):
         name = names_of.get(node, "")
         if f"{name}.".startswith(head):
             break
         if name and values.shapes[node]:
-            found.append(Layer(name, values.shapes[node], node in strict))
-    return found
+            layers.append(Layer(name, values.shapes[node], node in strict))
+    return layers
 
 
 def cut_out(network: nn.Module, start: str, end: str) -> fx.GraphModule:
@@ -166,12 +166,12 @@ def _carriers(graph: fx.Graph, allowed: set[fx.Node]) -> list[fx.Node]:
 def _bottlenecks_among(carriers: list[fx.Node]) -> list[fx.Node]:
     """Return those after which nothing computed before them is used."""
     order = {node: position for position, node in enumerate(carriers)}
-    found, farthest = [], -1
+    bottlenecks, farthest = [], -1
     for node in carriers:
         if farthest <= order[node]:
-            found.append(node)
+            bottlenecks.append(node)
         farthest = max([farthest, *(order[user] for user in node.users if user in order)])
-    return found
+    return bottlenecks
 
 
 def _needed_between(first: fx.Node, last: fx.Node) -> set[fx.Node]:

@@ -104,7 +104,20 @@ class FeatureNetwork(torch.nn.Module):
         self.register_buffer("_std", 255 * torch.tensor(pretrained.std).view(1, 3, 1, 1))
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Map (n_images, size, size, 3) uint8 to pooled features (n_images, n_features) and the last feature map."""
+        """Return the features and the last feature map of photographs.
+
+        Parameters
+        ----------
+        images : Tensor of uint8, shape (n_images, size, size, 3)
+            RGB.
+
+        Returns
+        -------
+        features : Tensor of float32, shape (n_images, n_features)
+            The pooled layers one after the other, each by every pooling in turn.
+        feature_map : Tensor of float32, shape (n_images, n_channels, rows, columns)
+            The last of the layers, of the photographs as they lie.
+        """
         normalised = (images.permute(0, 3, 1, 2).float() - self._mean) / self._std
         views = [self._maps(normalised.flip(axes) if axes else normalised) for axes in self._flips]
         pooled = [

@@ -60,7 +60,12 @@ def checked_state(name: str, path: Path, state: object) -> dict[str, torch.Tenso
 
 
 def first_line(problem: Exception) -> str:
-    """Return what went wrong, without torch's advice on how to open the file nevertheless."""
+    """Return what went wrong, without torch's advice on how to open the file nevertheless.
+
+    Parameters
+    ----------
+    problem : Exception
+    """
     return str(problem).partition("\n")[0]
 
 

@@ -162,10 +162,10 @@ def _check_hash(name: str, file: Path) -> None:
     """
     digits = re.search(r"-([0-9a-f]{8,})\.", file.name)
     expected = digits[1] if digits else "digits in its name"
-    found = sha256_file(file)
-    if not found.startswith(expected):
+    digest = sha256_file(file)
+    if not digest.startswith(expected):
         raise WeightsError(
             f"{name}: {file} is not the published file and is not opened: its SHA-256 should begin with {expected} and "
-            f"begins with {found[: len(expected)]}. Delete it to have it downloaded again, or name your own weights "
+            f"begins with {digest[: len(expected)]}. Delete it to have it downloaded again, or name your own weights "
             "under features.weights."
         )

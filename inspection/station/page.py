@@ -190,6 +190,10 @@ def ask_for_demo(has_models: bool) -> bool:
 
     The switch beside real models is another widget than the one without: when training ends while someone plays with
     Demo Mode, the viewer goes over to the real models and simulates nothing unasked.
+
+    Parameters
+    ----------
+    has_models : bool
     """
     is_on = st.toggle("Demo Mode", key="demo_with_models" if has_models else "demo_without_models")
     with_models = "Shows simulated predictions instead of those of the models."
@@ -199,7 +203,12 @@ def ask_for_demo(has_models: bool) -> bool:
 
 
 def describe(judge: Judge | None) -> None:
-    """Say in the sidebar which ensemble is at work."""
+    """Say in the sidebar which ensemble is at work.
+
+    Parameters
+    ----------
+    judge : Judge or None
+    """
     if judge is None:
         st.html("<h2>Ensemble</h2><p>None is loaded.</p>")
         return
@@ -215,7 +224,13 @@ def describe(judge: Judge | None) -> None:
 
 
 def explain_missing_models(problem: str) -> None:
-    """Say why there is nobody to judge, and what to run."""
+    """Say why there is nobody to judge, and what to run.
+
+    Parameters
+    ----------
+    problem : str
+        Plain text; commands between backquotes.
+    """
     st.html(
         f"""<section class="notice" role="alert"><h2>The models are not ready</h2><p>{sentence(problem)}</p>
         <p>Training writes <code>{ENSEMBLE_FILE}</code> last: press “Check again” when <code>dvc repro</code> has
@@ -240,7 +255,14 @@ def show_demo_banner() -> None:
 
 
 def inspect_upload(judge: Judge, upload: Any) -> None:
-    """Show the uploaded photograph and, once asked for, its verdict."""
+    """Show the uploaded photograph and, once asked for, its verdict.
+
+    Parameters
+    ----------
+    judge : Judge
+    upload : UploadedFile or None
+        From Streamlit's ``file_uploader``; None before anything is uploaded.
+    """
     data = upload.getvalue() if upload else b""
     picture, problem = look_at(data, upload.name, judge.decoding) if upload else (None, "")
     is_asked = st.button("Analyze Image", type="primary", disabled=picture is None)
@@ -267,7 +289,16 @@ class Picture:
 
 
 def look_at(data: bytes, name: str, decoding: Decoding) -> tuple[Picture | None, str]:
-    """Decode an upload for display, once; None and one sentence when it cannot be inspected."""
+    """Decode an upload for display, once; None and one sentence when it cannot be inspected.
+
+    Parameters
+    ----------
+    data : bytes
+        Content of the upload.
+    name : str
+        Used in error messages only.
+    decoding : Decoding
+    """
     key = (sha256_bytes(data), name, decoding)
     if st.session_state.get("looked_at", (None,))[0] != key:
         st.session_state["looked_at"] = (key, decode_preview(data, name, decoding))
@@ -275,7 +306,14 @@ def look_at(data: bytes, name: str, decoding: Decoding) -> tuple[Picture | None,
 
 
 def decode_preview(data: bytes, name: str, decoding: Decoding) -> tuple[Picture | None, str]:
-    """Do the work of `look_at`."""
+    """Do the work of `look_at`.
+
+    Parameters
+    ----------
+    data : bytes
+    name : str
+    decoding : Decoding
+    """
     try:
         image = Image.fromarray(decode(data, name, decoding).pixels)
     except ImageError as problem:
@@ -299,7 +337,17 @@ def show_notice(heading: str, message: str) -> None:
 
 
 def show_inspection(judge: Judge, name: str, picture: Picture, verdict: Verdict | None) -> None:
-    """Show the photograph, and beside it the verdict or that there is none yet."""
+    """Show the photograph, and beside it the verdict or that there is none yet.
+
+    Parameters
+    ----------
+    judge : Judge
+    name : str
+        Of the file.
+    picture : Picture
+    verdict : Verdict or None
+        None before the photograph is analyzed.
+    """
     left, right = st.columns([2, 3], gap="medium")
     with left, st.container(key="photograph"):
         st.image(picture.preview, alt=f"Photograph {name}", width="stretch")
@@ -323,14 +371,25 @@ def show_inspection(judge: Judge, name: str, picture: Picture, verdict: Verdict 
 
 
 def show_zones(verdict: Verdict, rules: Rules) -> None:
-    """Show where the probability of a defect lies between the thresholds, if there are any."""
+    """Show where the probability of a defect lies between the thresholds, if there are any.
+
+    Parameters
+    ----------
+    verdict : Verdict
+    rules : Rules
+    """
     if rules.operating_point is not None:
         with st.container(border=True, key="zones"):
             st.html("<h3>Probability of a defect</h3>" + zone_scale(verdict, rules.operating_point))
 
 
 def show_confidence(verdict: Verdict) -> None:
-    """Show the gauge of the overall confidence."""
+    """Show the gauge of the overall confidence.
+
+    Parameters
+    ----------
+    verdict : Verdict
+    """
     with st.container(border=True, key="confidence"):
         st.html("<h3>Overall confidence</h3>")
         st.echarts_chart(
@@ -344,7 +403,12 @@ def show_confidence(verdict: Verdict) -> None:
 
 
 def show_vote_distribution(verdict: Verdict) -> None:
-    """Show how many models voted for each class."""
+    """Show how many models voted for each class.
+
+    Parameters
+    ----------
+    verdict : Verdict
+    """
     counts = count_votes(verdict.votes)
     with st.container(border=True, key="votes"):
         st.html("<h3>Vote distribution</h3>")

@@ -53,17 +53,33 @@ WIDE_ZONE, NARROW_ZONE = 0.26, 0.06
 
 
 def sentence(message: str) -> str:
-    """Return an error message as HTML, commands in it as code."""
+    """Return an error message as HTML, commands in it as code.
+
+    Parameters
+    ----------
+    message : str
+        Plain text; commands between backquotes.
+    """
     return re.sub("`([^`]+)`", r"<code>\1</code>", escape(message))
 
 
 def breakable(name: str) -> str:
-    """Return a name as HTML that may break after an underscore."""
+    """Return a name as HTML that may break after an underscore.
+
+    Parameters
+    ----------
+    name : str
+    """
     return escape(name).replace("_", "_<wbr>")
 
 
 def rule_facts(rules: Rules) -> dict[str, str]:
-    """Return what the sidebar says of the rules, by term."""
+    """Return what the sidebar says of the rules, by term.
+
+    Parameters
+    ----------
+    rules : Rules
+    """
     point = rules.operating_point
     voting = f"{rules.voting_rule.summary} ({rules.voting})"
     threshold = f"defective at {rules.threshold:g} or more"
@@ -95,12 +111,26 @@ def promise_words(point: OperatingPoint) -> str:
 
 
 def counted(number: int, noun: str) -> str:
-    """Return a number with its noun."""
+    """Return a number with its noun.
+
+    Parameters
+    ----------
+    number : int
+    noun : str
+        In the singular; its plural takes an s.
+    """
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def confidence_words(verdict: Verdict, rules: Rules) -> str:
-    """Say what the overall confidence is; see `inspection.decision.rules.Decisions`."""
+    """Say what the overall confidence is; see `inspection.decision.rules.Decisions`.
+
+    Parameters
+    ----------
+    verdict : Verdict
+    rules : Rules
+        By which the verdict came about.
+    """
     kind = "simulated" if verdict.simulated else "calibrated"
     words = f"Overall confidence: the {kind} probability that the ensemble gives to "
     if verdict.verdict != REVIEW:
@@ -126,12 +156,22 @@ def _why_below_half(verdict: Verdict, rules: Rules) -> str:
 
 
 def is_unlike(verdict: Verdict) -> bool:
-    """Return whether the photograph is too far from the training images to be judged."""
+    """Return whether the photograph is too far from the training images to be judged.
+
+    Parameters
+    ----------
+    verdict : Verdict
+    """
     return verdict.cause == Cause.UNLIKE
 
 
 def likeness_words(verdict: Verdict) -> str:
-    """Say how far the photograph lies from the training images."""
+    """Say how far the photograph lies from the training images.
+
+    Parameters
+    ----------
+    verdict : Verdict
+    """
     kin, distance = "Like", verdict.unlikeness
     if is_unlike(verdict):
         # Never rounded down to what is allowed:
@@ -140,7 +180,14 @@ def likeness_words(verdict: Verdict) -> str:
 
 
 def weight_words(verdict: Verdict, rules: Rules) -> str:
-    """Say how much the votes for a defect weigh under weighted voting."""
+    """Say how much the votes for a defect weigh under weighted voting.
+
+    Parameters
+    ----------
+    verdict : Verdict
+    rules : Rules
+        By which the verdict came about.
+    """
     share = percent_distinct(float(rules.share_of_defective(verdict.vote_proba[None])[0]), 0.5)
     return f"The votes are weighted by how often each model was right: those for defective weigh {share} of all."
 
@@ -149,7 +196,12 @@ def weight_words(verdict: Verdict, rules: Rules) -> str:
 
 
 def verdict_card(verdict: Verdict) -> str:
-    """Return the verdict, large, with its reason."""
+    """Return the verdict, large, with its reason.
+
+    Parameters
+    ----------
+    verdict : Verdict
+    """
     look = LOOKS[verdict.verdict]
     simulated = '<span class="simulated">SIMULATED</span>' if verdict.simulated else ""
     outcome = f'<p class="outcome">{look.outcome}</p>' if look.outcome != look.word else ""
@@ -161,7 +213,13 @@ def verdict_card(verdict: Verdict) -> str:
 
 
 def zone_scale(verdict: Verdict, point: OperatingPoint) -> str:
-    """Return a scale of the probability of a defect, with the zones of the outcomes and a mark where this part lies."""
+    """Return a scale of the probability of a defect, with the zones of the outcomes and a mark where this part lies.
+
+    Parameters
+    ----------
+    verdict : Verdict
+    point : OperatingPoint
+    """
     pass_below, fail_from, here = threshold_words(point, verdict.defect_proba)
     ends = [0, *(min(limit, 1) for limit in (point.pass_below, point.fail_from)), 1]
     spans = [f"below {pass_below}", "between", f"from {fail_from}"]
@@ -205,7 +263,14 @@ def _exception(cause: str) -> str:
 
 
 def vote_table(votes: tuple[Vote, ...], threshold: float) -> str:
-    """Return the table of the votes, with a bar for each confidence; ``threshold`` is that of a vote."""
+    """Return the table of the votes, with a bar for each confidence.
+
+    Parameters
+    ----------
+    votes : tuple of Vote
+    threshold : float in (0, 1)
+        Of a vote; see `inspection.decision.verdict.Vote`.
+    """
     rows = "".join(_vote_row(vote, threshold) for vote in votes)
     return f"""<div class="wide"><table class="votes"><thead><tr><th scope="col">Model</th><th scope="col">Vote</th>
         <th scope="col" colspan="2">Confidence</th><th scope="col" class="number">Defect probability</th></tr></thead>
@@ -227,17 +292,34 @@ def _vote_row(vote: Vote, threshold: float) -> str:
 
 
 def count_votes(votes: tuple[Vote, ...]) -> dict[str, int]:
-    """Return how many models voted for each class."""
+    """Return how many models voted for each class.
+
+    Parameters
+    ----------
+    votes : tuple of Vote
+    """
     return {name: sum(vote.label == name for vote in votes) for name in CLASS_NAMES}
 
 
 def gauge_text(confidence: float) -> str:
-    """Return the overall confidence as text; one below 50%, of which much is said, never looks like 50%."""
+    """Return the overall confidence as text; one below 50%, of which much is said, never looks like 50%.
+
+    Parameters
+    ----------
+    confidence : float in [0, 1]
+    """
     return percent_distinct(confidence, 0.5)
 
 
 def gauge_options(confidence: float, colour: str) -> dict:
-    """Return the ECharts options of a half-circle gauge."""
+    """Return the ECharts options of a half-circle gauge.
+
+    Parameters
+    ----------
+    confidence : float in [0, 1]
+    colour : str
+        Of the filled part, as CSS.
+    """
     band, radius, centre = 22, 100, 112
     ends = [
         {"type": "text", "x": side * (radius - band / 2), "style": {"text": text, "textAlign": "center"} | SMALL_TEXT}
@@ -267,7 +349,13 @@ def gauge_options(confidence: float, colour: str) -> dict:
 
 
 def vote_options(counts: dict[str, int]) -> dict:
-    """Return the ECharts options of one bar per class."""
+    """Return the ECharts options of one bar per class.
+
+    Parameters
+    ----------
+    counts : dict of str to int
+        From `count_votes`.
+    """
     n_votes = sum(counts.values())
     bars = [
         {"value": count, "itemStyle": {"color": LOOKS[name].colour, "borderRadius": [3, 3, 0, 0]}}

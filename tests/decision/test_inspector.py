@@ -365,11 +365,11 @@ BAND, NO_BAND, NO_FAIL = (OperatingPoint(0.021, high, 0.01, 0.95, 300, 0) for hi
 
 def explained(cause, proba, votes, word, point=None, voting="hard", weights=None):
     """The reason of a verdict by voters with these probabilities."""
-    of_voters = tuple(
+    votes = tuple(
         Vote(f"v{i}", p, "defective" if p >= 0.5 else "non_defective", max(p, 1 - p)) for i, p in enumerate(votes)
     )
     rules = Rules(voting, 0.5, weights or (1.0,) * len(votes), mean_log_odds(len(votes)), point)
-    return explain(Verdict("part.png", "", word, 0.5, proba, cause, "", of_voters), rules)
+    return explain(Verdict("part.png", "", word, 0.5, proba, cause, "", votes), rules)
 
 
 @pytest.mark.parametrize(

@@ -71,12 +71,12 @@ def _show_leak(leak: tuple[str, ...], images: pd.DataFrame, decoding: Decoding) 
         name = split if label == UNLABELLED else f"{split}: {CLASS_NAMES[label]}"
         cells.append(Photograph(path, f"{name}\n{name_of(path)}", label, pixels=pixels))
     signatures = make_signatures(central_square(picture) for picture in pictures)
-    found = overlay(signatures, 0, 1, min_correlation=-1)
-    if found is None:
+    alignment = overlay(signatures, 0, 1, min_correlation=-1)
+    if alignment is None:
         # Copies of a copy may be too different to be laid over each other directly.
         blank = np.full_like(pictures[0], 255)
         return [*cells, Photograph(leak[1], "cannot be laid\nover each other", pixels=blank)]
-    grey = np.clip(warp(signatures.squares[1].astype(np.float32), found.transform), 0, 255).astype(np.uint8)
+    grey = np.clip(warp(signatures.squares[1].astype(np.float32), alignment.transform), 0, 255).astype(np.uint8)
     laid_over = np.repeat(grey[..., None], 3, axis=2)
     return [*cells, Photograph(leak[1], "the second, laid\nover the first", pixels=laid_over)]
 
