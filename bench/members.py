@@ -85,7 +85,7 @@ def main() -> None:
             areas[scheme].append(float(roc_auc_score(held_out.labels, proba)))
             networks[scheme] = network
             print(f"held out {fold}, {scheme}: AUC {areas[scheme][-1]:.4f}", flush=True)
-    print_table(areas, time_of_one(networks, recipe.image_size))
+        print_table(areas, time_of_one(networks, recipe.image_size))
 
 
 def recipe_of(name: str, scheme: Scheme, params: Params) -> Recipe:

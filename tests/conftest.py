@@ -11,6 +11,10 @@ import pytest
 from filelock import FileLock
 from ruamel.yaml import YAML
 
+# Read when torch is imported. Workers side by side share the cores: threads that wait for one another by spinning take
+# them from the other worker. No result depends on it.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 from inspection.decision.voting import VOTING_RULES
 from inspection.networks.sources import BACKBONE_SOURCES
 from inspection.voters import classifiers

@@ -119,7 +119,7 @@ class AveragedCNN(nn.Module):
     A saved network of the pipeline is loaded by two lines, with ``cnn.channels``, ``cnn.dropout`` and ``cnn.parts`` of
     params.yaml:
 
-    >>> network = AveragedCNN([BaselineCNN([16, 32, 64, 128, 128], 0.3) for _ in range(5)])  # doctest: +SKIP
+    >>> network = AveragedCNN([BaselineCNN([16, 32, 64, 128, 128], 0.3) for _ in range(2)])  # doctest: +SKIP
     >>> network.load_state_dict(torch.load("models/baseline_cnn.pth", weights_only=True))  # doctest: +SKIP
     """
 

@@ -170,7 +170,7 @@ def test_the_two_documented_lines_load_what_is_served(tmp_path, monkeypatch):
     lines = re.findall(r"^ *>>> (.*?)(?:  # doctest.*)?$", AveragedCNN.__doc__, re.MULTILINE)
     assert len(lines) == 2
     # The default network of the pipeline, as the lines say.
-    averaged = AveragedCNN([BaselineCNN([16, 32, 64, 128, 128], 0.3) for _ in range(5)])
+    averaged = AveragedCNN([BaselineCNN([16, 32, 64, 128, 128], 0.3) for _ in range(2)])
     save_cnn(calibrated(averaged, 0.6, -0.8), tmp_path / "models", "baseline_cnn", SIZE)
     monkeypatch.chdir(tmp_path)
     names = {"AveragedCNN": cnn.AveragedCNN, "BaselineCNN": cnn.BaselineCNN, "torch": torch}
