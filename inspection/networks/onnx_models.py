@@ -10,7 +10,8 @@ from onnxruntime.capi import onnxruntime_pybind11_state as _runtime_errors
 from inspection.errors import ModelsError
 
 BATCH_SIZE = 16
-"""Images per call: enough to keep the cores busy, few enough for the feature maps of VGG16 to fit in memory."""
+"""Views of photographs per call: enough to keep the cores busy, few enough for the feature maps of VGG16 to fit in
+memory."""
 
 _UNUSABLE_ERRORS = (
     RuntimeError, ValueError, _runtime_errors.Fail, _runtime_errors.InvalidArgument, _runtime_errors.InvalidProtobuf
@@ -51,9 +52,11 @@ class OnnxModel:
         if "image_size" not in self.metadata:
             raise ModelsError(f"{name} was not exported by this project; delete it and run `dvc repro`.")
         self.image_size = int(self.metadata["image_size"])
+        # A network that looks at several views of a photograph makes one batch of them.
+        self._per_call = max(1, BATCH_SIZE // int(self.metadata.get("views", 1)))
 
     def run(self, pixels: np.ndarray, output: str) -> np.ndarray:
-        """Run one batch.
+        """Run on photographs that are in memory, in calls of ``BATCH_SIZE`` views.
 
         Parameters
         ----------
@@ -72,7 +75,10 @@ class OnnxModel:
         ModelsError
             If a value is NaN or infinite: it would become a vote.
         """
-        values: np.ndarray = self._session.run([output], {"images": np.ascontiguousarray(pixels)})[0]
+        calls = [pixels[start : start + self._per_call] for start in range(0, len(pixels), self._per_call)]
+        values = np.concatenate(
+            [self._session.run([output], {"images": np.ascontiguousarray(call)})[0] for call in calls]
+        )
         is_finite = np.isfinite(values.reshape(len(values), -1)).all(1)
         if not is_finite.all():
             raise ModelsError(

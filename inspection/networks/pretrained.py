@@ -44,7 +44,7 @@ def export_backbone(name: str, params: FeatureParams, path: str | Path) -> None:
         "weights": network.provenance,
         "layers": " ".join(network.layers),
         "pooling": " ".join(network.pooling),
-        "flips": str(params.flips),
+        "views": str(len(FLIPS) if params.flips else 1),
     }
     export_onnx(network, path, params.image_size, ["features", "feature_map"], metadata)
 
@@ -119,11 +119,11 @@ class FeatureNetwork(torch.nn.Module):
             The last of the layers, of the photographs as they lie.
         """
         normalised = (images.permute(0, 3, 1, 2).float() - self._mean) / self._std
-        views = [self._maps(normalised.flip(axes) if axes else normalised) for axes in self._flips]
-        pooled = [
-            torch.cat([_pool(map_.flatten(2), how) for map_ in maps for how in self.pooling], 1) for maps in views
-        ]
-        return torch.stack(pooled).mean(0), views[0][-1]
+        # One batch of all views: a network per view would be a graph as many times larger to export, load and hold.
+        maps = self._maps(torch.cat([normalised.flip(axes) if axes else normalised for axes in self._flips]))
+        pooled = torch.cat([_pool(map_.flatten(2), how) for map_ in maps for how in self.pooling], 1)
+        views = (len(self._flips), -1)
+        return pooled.unflatten(0, views).mean(0), maps[-1].unflatten(0, views)[0]
 
     def _maps(self, images: Tensor) -> list[Tensor]:
         maps = self._extractor(images)

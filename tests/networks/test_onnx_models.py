@@ -58,6 +58,29 @@ def test_nor_in_a_later_batch(divides):
         divides.run_all(photographs(*[5] * BATCH_SIZE, 0), "defect_proba")
 
 
+def test_views_count_as_photographs_in_a_call(tmp_path, monkeypatch):
+    """Four views of sixteen photographs would hold four times the feature maps."""
+    sizes, original = [], onnxruntime.InferenceSession
+
+    class Recorder:
+        def __init__(self, *arguments, **options):
+            self._session = original(*arguments, **options)
+
+        def run(self, outputs, inputs):
+            sizes.append(len(inputs["images"]))
+            return self._session.run(outputs, inputs)
+
+        def get_modelmeta(self):
+            return self._session.get_modelmeta()
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", Recorder)
+    export_onnx(Divides(), tmp_path / "views.onnx", SIZE, ["defect_proba", "feature_map"], {"views": "4"})
+    model = OnnxModel((tmp_path / "views.onnx").read_bytes(), "views.onnx")
+    values = range(2, 2 + BATCH_SIZE // 2 + 1)
+    np.testing.assert_allclose(model.run(photographs(*values), "defect_proba"), [1 / value for value in values])
+    assert sizes == [BATCH_SIZE // 4, BATCH_SIZE // 4, 1]
+
+
 def test_the_number_of_threads_changes_no_byte(tmp_path, monkeypatch):
     class Small(nn.Module):
         def __init__(self):

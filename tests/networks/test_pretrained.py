@@ -81,7 +81,7 @@ def test_features_are_the_mean_over_the_four_flips(tmp_path):
         path = tmp_path / f"{flips}.onnx"
         export_backbone("efficientnet_lite0", feature_params(flips=flips, layers=layers, pooling=pooling), path)
         models[flips] = OnnxModel(path.read_bytes(), path.name)
-    assert [models[flips].metadata["flips"] for flips in (False, True)] == ["False", "True"]
+    assert [models[flips].metadata["views"] for flips in (False, True)] == ["1", "4"]
     images = random_images(3)
     flipped = [images, images[:, ::-1], images[:, :, ::-1], images[:, ::-1, ::-1]]
     each = [models[False].run(view, "features") for view in flipped]

@@ -252,7 +252,8 @@ def test_every_epoch_is_reported_with_the_part_left_out(across_parts):
     reported = across_parts[2]
     assert [part for part, _ in reported] == [0] * 2 + [1] * 2
     assert [scores.epoch for _, scores in reported] == [1, 2] * 2
-    assert not any(np.isnan(scores.held_out_loss) for _, scores in reported)
+    assert [bool(np.isnan(scores.held_out_loss)) for _, scores in reported] == [False] * 2 + [True] * 2
+    assert not any(np.isnan(scores.train_loss) for _, scores in reported)
 
 
 def test_nobody_watching_changes_nothing(data, across_parts):
