@@ -210,7 +210,8 @@ def train_across_parts(
     ConfigError
         If a training diverges.
     """
-    scores, members = np.empty(len(parts)), []
+    scores = np.empty(len(parts))
+    members: list[MemberCNN] = []
     for part in np.unique(parts):
         left_out = everything.where(parts == part)
         # One learning curve tells what there is to see; scoring takes half as long as training does.
