@@ -195,7 +195,7 @@ def _rank(spectra: np.ndarray, images: np.ndarray, neighbours: np.ndarray) -> li
     """Return the neighbours of each image whose spectra are most similar, the best first."""
     ranked = []
     for image, others in zip(images, neighbours, strict=True):
-        order = np.argsort(-spectral_similarity(spectra, image, others), kind="stable")
+        order = np.argsort(-spectral_similarity(spectra[image], spectra[others]), kind="stable")
         ranked.append(others[order[:N_CANDIDATES]])
     return ranked
 

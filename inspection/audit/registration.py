@@ -7,6 +7,8 @@ implements it, refines them.
 A transform is an ndarray of float32, shape (2, 3), from points (x, y) of the first picture to points of the second.
 """
 
+from collections.abc import Iterator
+
 import cv2
 import numpy as np
 from scipy import fft
@@ -21,7 +23,6 @@ from inspection.audit.signatures import (
     WINDOW,
     Signatures,
     match_spectra,
-    with_flip,
 )
 
 COMPARED_RADIUS = 0.82
@@ -40,7 +41,11 @@ _MIN_REFINED_CORRELATION = 0.85
 _HALF_CENTRE = np.full(2, (HALF_SIDE - 1) / 2)
 _HALF_WINDOW = cv2.resize(WINDOW, (HALF_SIDE, HALF_SIDE), interpolation=cv2.INTER_AREA)
 _MAX_SHIFT = HALF_SIDE // 5
-_WITHIN_SHIFT = np.ix_(*2 * [np.arange(-_MAX_SHIFT, _MAX_SHIFT + 1)])
+_SHIFTS = np.arange(-_MAX_SHIFT, _MAX_SHIFT + 1)
+_HALF_SIZE = HALF_SIDE, HALF_SIDE
+_FREQUENCIES = np.add.outer(np.arange(HALF_SIDE), np.arange(HALF_SIDE // 2 + 1))
+_REVERSAL = np.exp(-2j * np.pi / HALF_SIDE * _FREQUENCIES).astype(np.complex64)
+"""Conjugate of the phase by which the transform of a reversed picture differs from the conjugate of its transform."""
 _BACKWARDS = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
 
 
@@ -124,45 +129,72 @@ def _rough_transforms(
 
     Return correlation of the textures and transform at half the size of each.
     """
-    windowed = first_texture * _HALF_WINDOW
-    fixed = fft.rfft2(windowed / (np.linalg.norm(windowed) + 1e-6))
-    candidates = []
-    for is_flipped, spectrum in zip((False, True), with_flip(second), strict=True):
-        angle, scale = _turn_and_scale(first, spectrum)
-        for half_turn in (0, np.pi):
-            candidates.append(_shift(fixed, second_texture, _similarity(is_flipped, angle + half_turn, scale)))
-    return candidates
+    upright = [_similarity(*best) for best in _turns_and_scales(first, second)]
+    moved = np.stack([cv2.warpAffine(second_texture, transform, _HALF_SIZE, flags=_BACKWARDS) for transform in upright])
+    moved *= _HALF_WINDOW
+    norms = [float(np.linalg.norm(picture)) + 1e-6 for picture in moved]
+    correlations = _correlate(first_texture * _HALF_WINDOW, moved)
+    transforms = [transform for one in upright for transform in (one, _half_turned(one))]
+    return [
+        _shifted(correlation / norm, transform)
+        for correlation, norm, transform in zip(correlations, np.repeat(norms, 2), transforms, strict=True)
+    ]
 
 
-def _turn_and_scale(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
-    """Return angle and scale of the best match of two spectra."""
-    correlation = match_spectra(first, second)
-    turn, step = np.unravel_index(correlation.argmax(), correlation.shape)
-    return float(turn * np.pi / N_ANGLES), float(np.exp(SCALE_STEPS[step] * LOG_STEP))
+def _turns_and_scales(first: np.ndarray, second: np.ndarray) -> Iterator[tuple[bool, float, float]]:
+    """Yield whether the second is mirrored, angle and scale of the best match of two spectra, for either case."""
+    for is_flipped, matches in zip((False, True), match_spectra(first, second[np.newaxis]), strict=True):
+        correlation = matches[:, 0]
+        turn, step = np.unravel_index(correlation.argmax(), correlation.shape)
+        yield is_flipped, float(turn * np.pi / N_ANGLES), float(np.exp(SCALE_STEPS[step] * LOG_STEP))
 
 
 def _similarity(is_flipped: bool, angle: float, scale: float) -> np.ndarray:
     """Return the transform that turns and scales about the centre of the half-size picture."""
-    cosine, sine = np.cos(angle), np.sin(angle)
-    linear = scale * np.array([[cosine, sine], [-sine, cosine]])
-    if is_flipped:
-        linear[0] *= -1
+    cosine, sine = scale * np.cos(angle), scale * np.sin(angle)
+    sign = -1 if is_flipped else 1
+    return _about_centre(np.array([[sign * cosine, sign * sine], [-sine, cosine]]))
+
+
+def _half_turned(transform: np.ndarray) -> np.ndarray:
+    """Return the transform about the centre after which the picture stands upside down."""
+    return _about_centre(-transform[:, :2].astype(float))
+
+
+def _about_centre(linear: np.ndarray) -> np.ndarray:
     return np.column_stack([linear, _HALF_CENTRE - linear @ _HALF_CENTRE]).astype(np.float32)
 
 
-def _shift(fixed: np.ndarray, texture: np.ndarray, transform: np.ndarray) -> tuple[float, np.ndarray]:
-    """Find the shift after a transform; return the correlation there and the shifted transform.
+def _correlate(fixed: np.ndarray, moved: np.ndarray) -> np.ndarray:
+    """Correlate a picture with others, upright and upside down, for every shift that is searched.
 
-    ``fixed`` is the Fourier transform of the first texture, windowed and of norm 1.
+    Parameters
+    ----------
+    fixed : ndarray of float32, shape (HALF_SIDE, HALF_SIDE)
+    moved : ndarray of float32, shape (n_moved, HALF_SIDE, HALF_SIDE)
+
+    Returns
+    -------
+    ndarray of float32, shape (2 * n_moved, 2 * _MAX_SHIFT + 1, 2 * _MAX_SHIFT + 1)
+        Over the norm of the fixed one; each upright and then upside down.
     """
-    moved = cv2.warpAffine(texture, transform, (HALF_SIDE, HALF_SIDE), flags=_BACKWARDS) * _HALF_WINDOW
-    products = fixed * np.conj(fft.rfft2(moved))
-    correlation = fft.irfft2(products, s=moved.shape)[_WITHIN_SHIFT]
+    spectrum = fft.rfft2(fixed / (np.linalg.norm(fixed) + 1e-6))
+    spectra = fft.rfft2(moved)
+    # Upside down a picture is reversed, and so its transform is conjugate but for a phase.
+    products = np.stack([spectrum * spectra.conj(), spectrum * _REVERSAL * spectra], axis=1).reshape(
+        -1, *spectrum.shape
+    )
+    columns = fft.ifft(products, axis=1, overwrite_x=True)[:, _SHIFTS]
+    return fft.irfft(columns, n=HALF_SIDE, axis=2)[:, :, _SHIFTS]
+
+
+def _shifted(correlation: np.ndarray, transform: np.ndarray) -> tuple[float, np.ndarray]:
+    """Return the highest correlation over the shifts, and the transform shifted so."""
     row, column = np.unravel_index(correlation.argmax(), correlation.shape)
     shift = np.array([column - _MAX_SHIFT, row - _MAX_SHIFT], np.float32)
     shifted = transform.copy()
     shifted[:, 2] -= transform[:, :2] @ shift
-    return float(correlation[row, column] / (np.linalg.norm(moved) + 1e-6)), shifted
+    return float(correlation[row, column]), shifted
 
 
 def _refine_halves(textures: tuple[np.ndarray, np.ndarray], transform: np.ndarray) -> tuple[float, np.ndarray]:
@@ -171,7 +203,7 @@ def _refine_halves(textures: tuple[np.ndarray, np.ndarray], transform: np.ndarra
         refined = cv2.findTransformECC(
             *textures, transform.copy(), cv2.MOTION_AFFINE, _ECC_STEPS, _half_disc(ECC_RADIUS), 5
         )[1]
-        moved = cv2.warpAffine(textures[1], refined, (HALF_SIDE, HALF_SIDE), flags=_BACKWARDS)
+        moved = cv2.warpAffine(textures[1], refined, _HALF_SIZE, flags=_BACKWARDS)
         return float(cv2.computeECC(textures[0], moved, _half_disc(COMPARED_RADIUS))), refined
     except cv2.error:
         # OpenCV's way of saying that the iteration diverges: these two do not overlap.
