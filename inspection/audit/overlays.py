@@ -5,6 +5,7 @@ own. So after registration the residual of a copy is as small as rounding, compr
 that of another photograph is larger, unless its part has so much fine detail that it hides the noise.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -13,8 +14,16 @@ import cv2
 import numpy as np
 from scipy.stats import norm as normal
 
-from inspection.audit.registration import COMPARED_RADIUS, ECC_RADIUS, refine, register, warp
-from inspection.audit.signatures import RADIUS, SIDE, Signatures, local_mean, texture
+from inspection.audit.registration import (
+    COMPARED_RADIUS,
+    ECC_RADIUS,
+    RoughRegistration,
+    refine,
+    register,
+    register_roughly,
+    warp,
+)
+from inspection.audit.signatures import RADIUS, SIDE, Signatures, align_spectra, local_mean, texture
 
 MIN_OVERLAP = 0.2
 """Of the square: less is too little to compare."""
@@ -41,6 +50,8 @@ _BURNT_OUT = 250
 """Grey level from which a pixel counts as clipped."""
 _MIN_SHOWING = 0.03
 """Share of the disc that must show something."""
+_REGISTERED = 8
+"""Pairs that are registered roughly at once: few enough for the cache."""
 _MAX_ROUGH_RESIDUAL = 3.0
 """After the rough registration, above which two photographs are neither copies nor a series and not refined.
 
@@ -123,7 +134,39 @@ def overlay(signatures: Signatures, first: int, second: int, min_correlation: fl
         None when the two cannot be laid over each other, show nothing to compare, or differ far too much to be copies
         or a series.
     """
-    roughly = register(signatures, first, second, min_correlation)
+    alignment = align_spectra(signatures.spectra[first], signatures.spectra[[second]])
+    return overlay_pairs(signatures, [(first, second)], alignment, min_correlation)[0]
+
+
+def overlay_pairs(
+    signatures: Signatures, pairs: Sequence[tuple[int, int]], alignments: np.ndarray, min_correlation: float
+) -> list[Overlay | None]:
+    """Lay the second photograph of each pair over the first.
+
+    Parameters
+    ----------
+    signatures : Signatures
+    pairs : sequence of tuple of int
+        Positions in ``signatures``.
+    alignments : ndarray of int, shape (n_pairs, 2, 2)
+        From `inspection.audit.signatures.align_spectra`, of the second of each pair with the first.
+    min_correlation : float in [-1, 1]
+        As in `overlay`.
+    """
+    laid: list[Overlay | None] = []
+    for start in range(0, len(pairs), _REGISTERED):
+        some = pairs[start : start + _REGISTERED]
+        for pair, rough in zip(
+            some, register_roughly(signatures, some, alignments[start : start + _REGISTERED]), strict=True
+        ):
+            laid.append(_overlay(signatures, *pair, rough, min_correlation))
+    return laid
+
+
+def _overlay(
+    signatures: Signatures, first: int, second: int, rough: RoughRegistration, min_correlation: float
+) -> Overlay | None:
+    roughly = register(signatures, first, second, rough, min_correlation)
     if roughly is None:
         return None
     one, other = (signatures.squares[position].astype(np.float32) for position in (first, second))

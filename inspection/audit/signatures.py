@@ -165,6 +165,43 @@ def match_spectra(spectrum: np.ndarray, others: np.ndarray) -> tuple[np.ndarray,
     return even - odd, even + odd
 
 
+def align_spectra(spectrum: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Find the turn and the scale by which others match a spectrum best, and those by which their mirror images do.
+
+    Parameters
+    ----------
+    spectrum : ndarray of float32, shape (65, 2, 64)
+        Of `Signatures`.
+    others : ndarray of float32, shape (n_others, 65, 2, 64)
+
+    Returns
+    -------
+    ndarray of int, shape (n_others, 2, 2)
+        Turn and step, upright and mirrored: the place of the maximum of `match_spectra`, the step as in `SCALE_STEPS`.
+    """
+    places = [
+        correlation.transpose(1, 0, 2).reshape(len(others), N_ANGLES * len(SCALE_STEPS)).argmax(axis=1)
+        for correlation in match_spectra(spectrum, others)
+    ]
+    turns, steps = np.divmod(np.stack(places, axis=1), len(SCALE_STEPS))
+    return np.stack([turns, SCALE_STEPS[steps]], axis=2)
+
+
+def reverse_alignment(alignment: np.ndarray) -> np.ndarray:
+    """Return by what the first of two spectra matches the second best.
+
+    Parameters
+    ----------
+    alignment : ndarray of int, shape (..., 2, 2)
+        From `align_spectra`: by what the second matches the first.
+    """
+    reverse = -alignment
+    # A mirror image turns the other way, and so backwards is forwards.
+    reverse[..., 1, 0] = alignment[..., 1, 0]
+    reverse[..., 0] %= N_ANGLES
+    return reverse
+
+
 def _factors(spectrum: np.ndarray) -> np.ndarray:
     """Arrange a spectrum for `_correlate`; ndarray of float32, shape (2, 65, 64, 2 * len(SCALE_STEPS))."""
     stepped = spectrum[:, :, _STEPPED_RADII].transpose(0, 1, 3, 2)

@@ -10,10 +10,12 @@ from inspection.audit.signatures import (
     N_ANGLES,
     SCALE_STEPS,
     SIDE,
+    align_spectra,
     central_square,
     descriptors,
     make_signatures,
     match_spectra,
+    reverse_alignment,
     spectral_similarity,
     texture,
 )
@@ -107,3 +109,12 @@ def test_similarity_is_the_best_correlation(monkeypatch):
     ]
     np.testing.assert_allclose(spectral_similarity(spectra[0], spectra), best, atol=1e-6)
     assert len(spectral_similarity(spectra[0], spectra[:0])) == 0
+
+
+def test_alignment_holds_either_way_round():
+    pictures = [central_square(shoot(draw_scene(seed), seed)) for seed in (1, 2)]
+    turned = cv2.warpAffine(pictures[0], known_transform(33, 1.1, False, (0, 0)), (SIDE, SIDE))
+    spectra = make_signatures([*pictures, turned]).spectra
+    for one, other in ((0, 1), (0, 2), (2, 1)):
+        there, back = (align_spectra(spectra[i], spectra[[j]])[0] for i, j in ((one, other), (other, one)))
+        np.testing.assert_array_equal(reverse_alignment(there), back)
