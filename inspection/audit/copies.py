@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, repeat
+from operator import itemgetter
 
 import cv2
 import numpy as np
@@ -12,8 +13,14 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import gen_batches
 
-from inspection.audit.overlays import Overlay, overlay
-from inspection.audit.signatures import Signatures, descriptors, spectral_similarity
+from inspection.audit.overlays import Overlay, overlay_pairs
+from inspection.audit.signatures import (
+    Signatures,
+    align_spectra,
+    descriptors,
+    reverse_alignment,
+    spectral_similarity,
+)
 from inspection.data.groups import first_members
 
 N_NEIGHBOURS = 100
@@ -52,6 +59,8 @@ _BATCH = 64
 Progress = Callable[[Iterable, int, str], Iterable]
 """Wraps an iterable of work; called with it, its length and what is done."""
 PositionPair = tuple[int, int]
+Plan = list[dict[PositionPair, np.ndarray]]
+"""Pairs by rank, each with how the spectrum of the second lies over that of the first: int, shape (2, 2)."""
 
 
 def no_progress(items: Iterable, total: int, what: str) -> Iterable:
@@ -151,7 +160,7 @@ def compare_neighbours(signatures: Signatures, progress: Progress = no_progress)
         for _ in range(_ROUNDS):
             representatives = np.unique(first_members(photographs))
             candidates = _find_candidates(signatures, representatives, parallel, progress)
-            plan = _plan_pairs(representatives, candidates, planned)
+            plan = _plan_pairs(candidates, planned)
             planned.update(*plan)
             compared = _compare_pairs(signatures, plan, photographs, parallel)
             for pair in progress(compared, sum(map(len, plan)), "comparing"):
@@ -165,8 +174,10 @@ def compare_neighbours(signatures: Signatures, progress: Progress = no_progress)
     return first_members(photographs), pairs
 
 
-def _find_candidates(signatures: Signatures, images: np.ndarray, parallel: Parallel, progress: Progress) -> np.ndarray:
-    """Return for every image the positions of those most like it, the best first.
+def _find_candidates(
+    signatures: Signatures, images: np.ndarray, parallel: Parallel, progress: Progress
+) -> list[dict[PositionPair, np.ndarray]]:
+    """Return for every image its pairs with those most like it, the best first.
 
     Parameters
     ----------
@@ -175,11 +186,12 @@ def _find_candidates(signatures: Signatures, images: np.ndarray, parallel: Paral
 
     Returns
     -------
-    ndarray of int, shape (n_images, at most N_CANDIDATES)
+    list of dict
+        At most `N_CANDIDATES` pairs of each image, with their alignment as in `Plan`.
     """
     n_neighbours = min(N_NEIGHBOURS, len(images) - 1)
     if n_neighbours < 1:
-        return np.empty((len(images), 0), int)
+        return []
     vectors = StandardScaler().fit_transform(descriptors(signatures))[images]
     search = NearestNeighbors(n_neighbors=n_neighbours, metric="cosine", algorithm="brute").fit(vectors)
     # Without an argument a row is not its own neighbour.
@@ -188,30 +200,37 @@ def _find_candidates(signatures: Signatures, images: np.ndarray, parallel: Paral
         delayed(_rank)(signatures.spectra, images[batch], neighbours[batch])
         for batch in gen_batches(len(images), _BATCH)
     )
-    return np.array(list(progress(chain.from_iterable(ranked), len(images), "finding candidates")))
+    return list(progress(chain.from_iterable(ranked), len(images), "finding candidates"))
 
 
-def _rank(spectra: np.ndarray, images: np.ndarray, neighbours: np.ndarray) -> list[np.ndarray]:
-    """Return the neighbours of each image whose spectra are most similar, the best first."""
+def _rank(spectra: np.ndarray, images: np.ndarray, neighbours: np.ndarray) -> list[dict[PositionPair, np.ndarray]]:
+    """Return the pairs of each image with the neighbours whose spectra are most similar, the best first."""
     ranked = []
-    for image, others in zip(images, neighbours, strict=True):
-        order = np.argsort(-spectral_similarity(spectra, image, others), kind="stable")
-        ranked.append(others[order[:N_CANDIDATES]])
+    for image, others in zip(images.tolist(), neighbours, strict=True):
+        order = np.argsort(-spectral_similarity(spectra[image], spectra[others]), kind="stable")
+        best = others[order[:N_CANDIDATES]]
+        alignments = align_spectra(spectra[image], spectra[best])
+        ranked.append(
+            {
+                (min(image, other), max(image, other)): alignment if image < other else reverse_alignment(alignment)
+                for other, alignment in zip(best.tolist(), alignments, strict=True)
+            }
+        )
     return ranked
 
 
-def _plan_pairs(images: np.ndarray, candidates: np.ndarray, planned: set[PositionPair]) -> list[list[PositionPair]]:
-    """Return the pairs of images and candidates by rank, each once, at its best rank, without those planned before."""
+def _plan_pairs(candidates: list[dict[PositionPair, np.ndarray]], planned: set[PositionPair]) -> Plan:
+    """Return the pairs by rank, each once, at its best rank, without those planned before."""
     known, plan = set(planned), []
-    for column in candidates.T:
-        pairs = {(min(pair), max(pair)) for pair in zip(images.tolist(), column.tolist(), strict=True)} - known
-        known |= pairs
-        plan.append(sorted(pairs))
+    for column in zip(*(pairs.items() for pairs in candidates), strict=True):
+        pairs = {pair: alignment for pair, alignment in sorted(column, key=itemgetter(0)) if pair not in known}
+        known.update(pairs)
+        plan.append(pairs)
     return plan
 
 
 def _compare_pairs(
-    signatures: Signatures, plan: list[list[PositionPair]], photographs: DisjointSet, parallel: Parallel
+    signatures: Signatures, plan: Plan, photographs: DisjointSet, parallel: Parallel
 ) -> Iterator[Pair | None]:
     """Yield the planned comparisons, and None for two that are known to be copies by then.
 
@@ -221,9 +240,13 @@ def _compare_pairs(
         unknown = [pair for pair in pairs if not photographs.connected(*pair)]
         yield from repeat(None, len(pairs) - len(unknown))
         batches = (unknown[batch] for batch in gen_batches(len(unknown), _BATCH)) if unknown else ()
-        yield from chain.from_iterable(parallel(delayed(_compare_batch)(signatures, batch) for batch in batches))
+        compared = parallel(
+            delayed(_compare_batch)(signatures, batch, np.array([pairs[pair] for pair in batch])) for batch in batches
+        )
+        yield from chain.from_iterable(compared)
 
 
-def _compare_batch(signatures: Signatures, pairs: list[PositionPair]) -> list[Pair]:
+def _compare_batch(signatures: Signatures, pairs: list[PositionPair], alignments: np.ndarray) -> list[Pair]:
     cv2.setNumThreads(1)
-    return [Pair(first, second, overlay(signatures, first, second, MIN_CORRELATION)) for first, second in pairs]
+    laid = overlay_pairs(signatures, pairs, alignments, MIN_CORRELATION)
+    return [Pair(*pair, found) for pair, found in zip(pairs, laid, strict=True)]

@@ -7,6 +7,9 @@ implements it, refines them.
 A transform is an ndarray of float32, shape (2, 3), from points (x, y) of the first picture to points of the second.
 """
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import cv2
 import numpy as np
 from scipy import fft
@@ -16,12 +19,9 @@ from inspection.audit.signatures import (
     LOG_STEP,
     N_ANGLES,
     RADIUS,
-    SCALE_STEPS,
     SIDE,
     WINDOW,
     Signatures,
-    match_spectra,
-    with_flip,
 )
 
 COMPARED_RADIUS = 0.82
@@ -40,11 +40,57 @@ _MIN_REFINED_CORRELATION = 0.85
 _HALF_CENTRE = np.full(2, (HALF_SIDE - 1) / 2)
 _HALF_WINDOW = cv2.resize(WINDOW, (HALF_SIDE, HALF_SIDE), interpolation=cv2.INTER_AREA)
 _MAX_SHIFT = HALF_SIDE // 5
-_WITHIN_SHIFT = np.ix_(*2 * [np.arange(-_MAX_SHIFT, _MAX_SHIFT + 1)])
+_SHIFTS = np.arange(-_MAX_SHIFT, _MAX_SHIFT + 1)
+_HALF_SIZE = HALF_SIDE, HALF_SIDE
+_FREQUENCIES = np.add.outer(np.arange(HALF_SIDE), np.arange(HALF_SIDE // 2 + 1))
+_REVERSAL = np.exp(-2j * np.pi / HALF_SIDE * _FREQUENCIES).astype(np.complex64)
+"""Conjugate of the phase by which the transform of a reversed picture differs from the conjugate of its transform."""
 _BACKWARDS = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
 
 
-def register(signatures: Signatures, first: int, second: int, min_correlation: float) -> np.ndarray | None:
+class RoughRegistration(NamedTuple):
+    """How the second photograph may lie over the first: upright or mirrored, each as it is and upside down.
+
+    Attributes
+    ----------
+    correlations : ndarray of float32, shape (4,), in [-1, 1]
+        Of the textures at half the size.
+    transforms : ndarray of float32, shape (4, 2, 3)
+        At half the size.
+    """
+
+    correlations: np.ndarray
+    transforms: np.ndarray
+
+
+def register_roughly(
+    signatures: Signatures, pairs: Sequence[tuple[int, int]], alignments: np.ndarray
+) -> list[RoughRegistration]:
+    """Find the shifts after turns and scales that are known from spectra, which leave flips and half turns open.
+
+    Parameters
+    ----------
+    signatures : Signatures
+    pairs : sequence of tuple of int
+        Positions in ``signatures``.
+    alignments : ndarray of int, shape (n_pairs, 2, 2)
+        From `inspection.audit.signatures.align_spectra`, of the second of each pair with the first.
+    """
+    firsts, seconds = np.transpose(pairs)
+    upright = _similarities(alignments)
+    moved = np.empty((len(pairs), 2, HALF_SIDE, HALF_SIDE), np.float32)
+    for place, second in enumerate(seconds):
+        for flip in (0, 1):
+            texture, transform = signatures.half_textures[second], upright[place, flip]
+            moved[place, flip] = cv2.warpAffine(texture, transform, _HALF_SIZE, flags=_BACKWARDS)
+    correlations = _correlate(signatures.half_textures[firsts] * _HALF_WINDOW, moved * _HALF_WINDOW)
+    transforms = np.stack([upright, _about_centre(-upright[..., :2])], axis=2).reshape(-1, 4, 2, 3)
+    return [_shifted(*candidates) for candidates in zip(correlations, transforms, strict=True)]
+
+
+def register(
+    signatures: Signatures, first: int, second: int, rough: RoughRegistration, min_correlation: float
+) -> np.ndarray | None:
     """Find how the second photograph lies over the first, to about a pixel.
 
     Everything happens at half the size, where it is quick: most pairs end here.
@@ -54,6 +100,8 @@ def register(signatures: Signatures, first: int, second: int, min_correlation: f
     signatures : Signatures
     first, second : int
         Positions in ``signatures``.
+    rough : RoughRegistration
+        Of the two.
     min_correlation : float in [-1, 1]
         Of the textures after the rough step; below it the rest is not tried.
 
@@ -62,13 +110,12 @@ def register(signatures: Signatures, first: int, second: int, min_correlation: f
     ndarray of float32, shape (2, 3), or None
         Transform of the squares; None when the two cannot be laid over each other.
     """
-    textures = signatures.half_textures[first], signatures.half_textures[second]
-    rough = _rough_transforms(signatures.spectra[first], signatures.spectra[second], *textures)
-    best_correlation = max(correlation for correlation, _ in rough)
+    best_correlation = rough.correlations.max()
     if best_correlation < min_correlation:
         return None
+    textures = signatures.half_textures[first], signatures.half_textures[second]
     # A part that is nearly symmetric fits nearly as well the wrong way round.
-    ambiguous = [transform for correlation, transform in rough if best_correlation - correlation < _AMBIGUOUS]
+    ambiguous = rough.transforms[best_correlation - rough.correlations < _AMBIGUOUS]
     refined = [_refine_halves(textures, transform) for transform in ambiguous]
     correlation, transform = max(refined, key=lambda candidate: candidate[0])
     return _at_full_size(transform) if correlation >= _MIN_REFINED_CORRELATION else None
@@ -117,52 +164,66 @@ def warp(square: np.ndarray, transform: np.ndarray, outside: float | None = None
     return cv2.warpAffine(square, transform, (SIDE, SIDE), flags=flags, borderMode=border, borderValue=outside or 0)
 
 
-def _rough_transforms(
-    first: np.ndarray, second: np.ndarray, first_texture: np.ndarray, second_texture: np.ndarray
-) -> list[tuple[float, np.ndarray]]:
-    """Find angle and scale from the spectra, then the shift, for every flip and half turn, which spectra leave open.
+def _similarities(alignments: np.ndarray) -> np.ndarray:
+    """Return the transforms that turn, scale and mirror about the centre of the half-size picture.
 
-    Return correlation of the textures and transform at half the size of each.
+    Parameters
+    ----------
+    alignments : ndarray of int, shape (n_pairs, 2, 2)
+
+    Returns
+    -------
+    ndarray of float32, shape (n_pairs, 2, 2, 3)
+        Upright and mirrored.
     """
-    windowed = first_texture * _HALF_WINDOW
-    fixed = fft.rfft2(windowed / (np.linalg.norm(windowed) + 1e-6))
-    candidates = []
-    for is_flipped, spectrum in zip((False, True), with_flip(second), strict=True):
-        angle, scale = _turn_and_scale(first, spectrum)
-        for half_turn in (0, np.pi):
-            candidates.append(_shift(fixed, second_texture, _similarity(is_flipped, angle + half_turn, scale)))
-    return candidates
+    angles, scales = alignments[..., 0] * (np.pi / N_ANGLES), np.exp(alignments[..., 1] * LOG_STEP)
+    cosines, sines = scales * np.cos(angles), scales * np.sin(angles)
+    linear = np.stack([np.stack([cosines, sines], axis=-1), np.stack([-sines, cosines], axis=-1)], axis=-2)
+    linear[:, 1, 0] *= -1
+    return _about_centre(linear)
 
 
-def _turn_and_scale(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
-    """Return angle and scale of the best match of two spectra."""
-    correlation = match_spectra(first, second)
-    turn, step = np.unravel_index(correlation.argmax(), correlation.shape)
-    return float(turn * np.pi / N_ANGLES), float(np.exp(SCALE_STEPS[step] * LOG_STEP))
+def _about_centre(linear: np.ndarray) -> np.ndarray:
+    """Return the transforms with these linear parts, shape (..., 2, 2), that leave the centre where it is."""
+    shifts = _HALF_CENTRE - linear @ _HALF_CENTRE
+    return np.concatenate([linear, shifts[..., np.newaxis]], axis=-1).astype(np.float32)
 
 
-def _similarity(is_flipped: bool, angle: float, scale: float) -> np.ndarray:
-    """Return the transform that turns and scales about the centre of the half-size picture."""
-    cosine, sine = np.cos(angle), np.sin(angle)
-    linear = scale * np.array([[cosine, sine], [-sine, cosine]])
-    if is_flipped:
-        linear[0] *= -1
-    return np.column_stack([linear, _HALF_CENTRE - linear @ _HALF_CENTRE]).astype(np.float32)
+def _correlate(fixed: np.ndarray, moved: np.ndarray) -> np.ndarray:
+    """Correlate pictures with others, as they are and upside down, for every shift that is searched.
 
+    Parameters
+    ----------
+    fixed : ndarray of float32, shape (n_pairs, HALF_SIDE, HALF_SIDE)
+    moved : ndarray of float32, shape (n_pairs, 2, HALF_SIDE, HALF_SIDE)
 
-def _shift(fixed: np.ndarray, texture: np.ndarray, transform: np.ndarray) -> tuple[float, np.ndarray]:
-    """Find the shift after a transform; return the correlation there and the shifted transform.
-
-    ``fixed`` is the Fourier transform of the first texture, windowed and of norm 1.
+    Returns
+    -------
+    ndarray of float32, shape (n_pairs, 4, 2 * _MAX_SHIFT + 1, 2 * _MAX_SHIFT + 1)
+        Each of the two moved ones as it is and then upside down.
     """
-    moved = cv2.warpAffine(texture, transform, (HALF_SIDE, HALF_SIDE), flags=_BACKWARDS) * _HALF_WINDOW
-    products = fixed * np.conj(fft.rfft2(moved))
-    correlation = fft.irfft2(products, s=moved.shape)[_WITHIN_SHIFT]
-    row, column = np.unravel_index(correlation.argmax(), correlation.shape)
-    shift = np.array([column - _MAX_SHIFT, row - _MAX_SHIFT], np.float32)
-    shifted = transform.copy()
-    shifted[:, 2] -= transform[:, :2] @ shift
-    return float(correlation[row, column] / (np.linalg.norm(moved) + 1e-6)), shifted
+    fixed_spectra = fft.rfft2(fixed / _norms(fixed))[:, np.newaxis]
+    moved_spectra = fft.rfft2(moved / _norms(moved))
+    products = np.empty((len(fixed), 2, 2, *moved_spectra.shape[2:]), np.complex64)
+    np.multiply(fixed_spectra, moved_spectra.conj(), out=products[:, :, 0])
+    # Upside down a picture is reversed, and so its transform is conjugate but for a phase.
+    np.multiply(fixed_spectra * _REVERSAL, moved_spectra, out=products[:, :, 1])
+    rows = fft.ifft(products, axis=3, overwrite_x=True)[:, :, :, _SHIFTS]
+    return fft.irfft(rows, n=HALF_SIDE, axis=4)[..., _SHIFTS].reshape(-1, 4, len(_SHIFTS), len(_SHIFTS))
+
+
+def _norms(pictures: np.ndarray) -> np.ndarray:
+    return np.linalg.norm(pictures, axis=(-2, -1), keepdims=True) + 1e-6
+
+
+def _shifted(correlations: np.ndarray, transforms: np.ndarray) -> RoughRegistration:
+    """Move four transforms by the shifts of the highest correlation."""
+    flat = correlations.reshape(len(correlations), -1)
+    rows, columns = np.divmod(flat.argmax(axis=1), len(_SHIFTS))
+    shifts = np.stack([_SHIFTS[columns], _SHIFTS[rows]], axis=1).astype(np.float32)
+    shifted = transforms.copy()
+    shifted[..., 2] -= (transforms[..., :2] @ shifts[..., np.newaxis])[..., 0]
+    return RoughRegistration(flat.max(axis=1), shifted)
 
 
 def _refine_halves(textures: tuple[np.ndarray, np.ndarray], transform: np.ndarray) -> tuple[float, np.ndarray]:
@@ -171,7 +232,7 @@ def _refine_halves(textures: tuple[np.ndarray, np.ndarray], transform: np.ndarra
         refined = cv2.findTransformECC(
             *textures, transform.copy(), cv2.MOTION_AFFINE, _ECC_STEPS, _half_disc(ECC_RADIUS), 5
         )[1]
-        moved = cv2.warpAffine(textures[1], refined, (HALF_SIDE, HALF_SIDE), flags=_BACKWARDS)
+        moved = cv2.warpAffine(textures[1], refined, _HALF_SIZE, flags=_BACKWARDS)
         return float(cv2.computeECC(textures[0], moved, _half_disc(COMPARED_RADIUS))), refined
     except cv2.error:
         # OpenCV's way of saying that the iteration diverges: these two do not overlap.

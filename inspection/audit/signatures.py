@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from scipy import fft
+from sklearn.utils import gen_batches
 
 SIDE = 160
 """Shorter side of the thumbnails that are compared, in pixels."""
@@ -30,11 +31,19 @@ LOG_STEP = float(np.log(_MAX_RADIUS / _MIN_RADIUS) / (N_RADII - 1))
 _MAX_STEPS = int(np.log(MAX_SCALE) / LOG_STEP)
 SCALE_STEPS = np.arange(-_MAX_STEPS, _MAX_STEPS + 1)
 """Shifts of the spectrum along its radii that `MAX_SCALE` allows."""
+_STEPPED_RADII = (np.arange(N_RADII) + SCALE_STEPS[:, np.newaxis]) % N_RADII
+N_HARMONICS = N_ANGLES // 2 + 1
+"""Of the Fourier transform over the angles: the spectrum is real, so that the others follow."""
 _RADII = np.exp(np.log(_MIN_RADIUS) + LOG_STEP * np.arange(N_RADII))
 _ANGLES = np.pi / N_ANGLES * np.arange(N_ANGLES)
 _POLAR_X = (SIDE / 2 + np.outer(np.cos(_ANGLES), _RADII)).astype(np.float32)
 _POLAR_Y = (SIDE / 2 + np.outer(np.sin(_ANGLES), _RADII)).astype(np.float32)
-_N_SCALE_FREQUENCIES = 12
+_N_TURN_FREQUENCIES, _N_SCALE_FREQUENCIES = 32, 12
+"""Lowest frequencies of the spectrum that descriptors are made of."""
+_MATCHED = 25
+"""Spectra that are correlated at once: few enough for the cache."""
+_DESCRIBED = 256
+"""Images whose descriptors are computed at once: they take little memory."""
 _BLACK = 3
 """Grey level up to which a corner is called black; compression makes it noisy."""
 _MIN_CONTENT, _MAX_CONTENT = 0.55, 0.97
@@ -54,9 +63,9 @@ class Signatures:
     ----------
     squares : ndarray of uint8, shape (n_images, SIDE, SIDE)
         Central square of each, grey.
-    spectra : ndarray of complex64, shape (n_images, 128, 33)
-        Half of the Fourier transform of the spectrum of its central disc over 128 angles and 64 log frequencies: a
-        rotation or a scale shifts that spectrum, a translation leaves it as it is.
+    spectra : ndarray of float32, shape (n_images, 65, 2, 64)
+        The spectrum of the central disc over 128 angles and 64 log frequencies, transformed over the angles: real and
+        imaginary part of 65 harmonics. A rotation or a scale shifts that spectrum, a translation leaves it as it is.
     half_textures : ndarray of float32, shape (n_images, SIDE / 2, SIDE / 2)
         `texture` of each square at half the size.
     """
@@ -98,11 +107,12 @@ def make_signatures(squares: Iterable[np.ndarray]) -> Signatures:
         From `central_square`.
     """
     squares = np.array(list(squares), np.uint8).reshape(-1, SIDE, SIDE)
-    spectra = np.empty((len(squares), N_ANGLES, N_RADII // 2 + 1), np.complex64)
+    spectra = np.empty((len(squares), N_HARMONICS, 2, N_RADII), np.float32)
     half_textures = np.empty((len(squares), HALF_SIDE, HALF_SIDE), np.float32)
     for place, square in enumerate(squares):
         detail = texture(square.astype(np.float32))
-        spectra[place] = fft.rfft2(_log_polar_spectrum(detail))
+        harmonics = fft.rfft(_log_polar_spectrum(detail), axis=0)
+        spectra[place] = np.stack([harmonics.real, harmonics.imag], axis=1)
         half_textures[place] = cv2.resize(detail, (HALF_SIDE, HALF_SIDE), interpolation=cv2.INTER_AREA)
     return Signatures(squares, spectra, half_textures)
 
@@ -120,60 +130,119 @@ def descriptors(signatures: Signatures) -> np.ndarray:
         Magnitudes of the Fourier transform of each spectrum. A flip swaps positive and negative angular frequencies,
         so the larger and the smaller of each two are taken.
     """
-    turning = np.arange(N_ANGLES // 4)
-    magnitudes = np.abs(signatures.spectra[:, :, :_N_SCALE_FREQUENCIES])
-    positive, negative = magnitudes[:, turning], magnitudes[:, -turning]
+    vectors = np.empty((len(signatures), 2 * _N_TURN_FREQUENCIES * _N_SCALE_FREQUENCIES), np.float32)
+    for batch in gen_batches(len(signatures), _DESCRIBED) if len(signatures) else ():
+        vectors[batch] = _describe(signatures.spectra[batch])
+    return vectors
+
+
+def _describe(spectra: np.ndarray) -> np.ndarray:
+    harmonics = spectra[:, :_N_TURN_FREQUENCIES, 0] + 1j * spectra[:, :_N_TURN_FREQUENCIES, 1]
+    magnitudes = np.abs(fft.fft(harmonics, axis=2))
+    along = np.arange(_N_SCALE_FREQUENCIES)
+    # The spectrum is real: a negative frequency of the angle with a positive one of the radius is the reverse.
+    positive, negative = magnitudes[:, :, along], magnitudes[:, :, -along]
     larger, smaller = np.maximum(positive, negative), np.minimum(positive, negative)
-    return np.concatenate([larger, smaller], axis=1).reshape(len(signatures), 2 * len(turning) * _N_SCALE_FREQUENCIES)
+    return np.concatenate([larger, smaller], axis=1).reshape(len(spectra), -1)
 
 
-def spectral_similarity(spectra: np.ndarray, position: int, others: np.ndarray) -> np.ndarray:
+def match_spectra(spectrum: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Correlate a spectrum with others for every turn and scale.
+
+    Parameters
+    ----------
+    spectrum : ndarray of float32, shape (65, 2, 64)
+        Of `Signatures`.
+    others : ndarray of float32, shape (n_others, 65, 2, 64)
+
+    Returns
+    -------
+    upright, mirrored : ndarray of float32, shape (128, n_others, len(SCALE_STEPS)), in [-1, 1]
+        Entry (i, j, k) is the correlation when the other, or its mirror image, is turned by i / 128 of half a turn and
+        moved outwards by ``SCALE_STEPS[k]``.
+    """
+    even, odd = _correlate(_factors(spectrum), others)
+    return even - odd, even + odd
+
+
+def align_spectra(spectrum: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Find the turn and the scale by which others match a spectrum best, and those by which their mirror images do.
+
+    Parameters
+    ----------
+    spectrum : ndarray of float32, shape (65, 2, 64)
+        Of `Signatures`.
+    others : ndarray of float32, shape (n_others, 65, 2, 64)
+
+    Returns
+    -------
+    ndarray of int, shape (n_others, 2, 2)
+        Turn and step, upright and mirrored: the place of the maximum of `match_spectra`, the step as in `SCALE_STEPS`.
+    """
+    places = [
+        correlation.transpose(1, 0, 2).reshape(len(others), N_ANGLES * len(SCALE_STEPS)).argmax(axis=1)
+        for correlation in match_spectra(spectrum, others)
+    ]
+    turns, steps = np.divmod(np.stack(places, axis=1), len(SCALE_STEPS))
+    return np.stack([turns, SCALE_STEPS[steps]], axis=2)
+
+
+def reverse_alignment(alignment: np.ndarray) -> np.ndarray:
+    """Return by what the first of two spectra matches the second best.
+
+    Parameters
+    ----------
+    alignment : ndarray of int, shape (..., 2, 2)
+        From `align_spectra`: by what the second matches the first.
+    """
+    reverse = -alignment
+    # A mirror image turns the other way, and so backwards is forwards.
+    reverse[..., 1, 0] = alignment[..., 1, 0]
+    reverse[..., 0] %= N_ANGLES
+    return reverse
+
+
+def _factors(spectrum: np.ndarray) -> np.ndarray:
+    """Arrange a spectrum for `_correlate`; ndarray of float32, shape (2, 65, 64, 2 * len(SCALE_STEPS))."""
+    stepped = spectrum[:, :, _STEPPED_RADII].transpose(0, 1, 3, 2)
+    factors = np.empty((2, N_HARMONICS, N_RADII, len(SCALE_STEPS)), np.complex64)
+    factors[0].real, factors[0].imag = stepped[:, 0], stepped[:, 1]
+    np.multiply(factors[0], 1j, out=factors[1])
+    return factors.view(np.float32)
+
+
+def _correlate(factors: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Correlate spectra with the real and with the imaginary parts of others.
+
+    In a mirror image every angle is its negative, so that its harmonics are conjugate: the difference of the two is the
+    correlation with the others, their sum that with the mirrored ones.
+    """
+    # One product of matrices per harmonic sums over the radii, since few of their 64 shifts are wanted.
+    products = (others.transpose(2, 1, 0, 3) @ factors).view(np.complex64)
+    by_real, by_imaginary = fft.irfft(products, n=N_ANGLES, axis=1, overwrite_x=True)
+    return by_real, by_imaginary
+
+
+def spectral_similarity(spectrum: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Compare a spectrum with others under the best rotation, flip and scale.
 
     Parameters
     ----------
-    spectra : ndarray of complex64, shape (n_images, 128, 33)
+    spectrum : ndarray of float32, shape (65, 2, 64)
         Of `Signatures`.
-    position : int
-    others : ndarray of int, shape (n_others,)
-        Positions compared with ``position``.
+    others : ndarray of float32, shape (n_others, 65, 2, 64)
 
     Returns
     -------
     ndarray of float32, shape (n_others,), in [-1, 1]
         Correlation.
     """
-    # One at a time: so small an array stays in the cache.
-    either_way = with_flip(spectra[position])
-    return np.array([max(match_spectra(mine, spectra[other]).max() for mine in either_way) for other in others])
-
-
-def with_flip(spectrum: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return a spectrum and that of the mirrored photograph, where every angle is its negative.
-
-    Parameters
-    ----------
-    spectrum : ndarray of complex64, shape (128, 33)
-        Of `Signatures`.
-    """
-    return spectrum, spectrum[-np.arange(N_ANGLES)]
-
-
-def match_spectra(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Correlate two spectra for every turn and scale.
-
-    Parameters
-    ----------
-    first, second : ndarray of complex64, shape (128, 33)
-        Of `Signatures`.
-
-    Returns
-    -------
-    ndarray of float32, shape (128, len(SCALE_STEPS)), in [-1, 1]
-        Entry (i, j) is the correlation when the second is turned by i / 128 of half a turn and moved outwards by
-        ``SCALE_STEPS[j]``.
-    """
-    return fft.irfft2(first * second.conj(), s=(N_ANGLES, N_RADII))[:, SCALE_STEPS]
+    factors, similarities = _factors(spectrum), [np.empty(0, np.float32)]
+    for start in range(0, len(others), _MATCHED):
+        by_real, by_imaginary = _correlate(factors, others[start : start + _MATCHED])
+        best = by_real + np.abs(by_imaginary, out=by_imaginary)
+        similarities.append(best.max(axis=0).max(axis=1))
+    return np.concatenate(similarities)
 
 
 def texture(square: np.ndarray) -> np.ndarray:
