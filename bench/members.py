@@ -8,7 +8,8 @@ Run after ``dvc repro prepare``::
 A scheme ``3x18`` is three networks, each trained for 18 epochs without a third of the images and served averaged
 (``cnn.parts``, ``epochs``). One of a single network, ``1x12``, is trained on all images; the pipeline has none such,
 because no out-of-fold score would come from the network that serves. Test images stay out of it: folds of the training
-part are held out one after the other, and a scheme is trained on the others as the pipeline trains it.
+part are held out one after the other, and a scheme is trained on the others as the pipeline trains it, but in even
+parts: the pipeline joins whole folds, and five of them make two parts of 60 and 40 % of the images.
 
 The columns are the area under the ROC curve on each held-out fold and its mean, how many photographs training looks at
 relative to the first scheme, and the time of one photograph in ONNX Runtime relative to it (medians of calls that
@@ -52,7 +53,7 @@ class Scheme:
         return cls(n_members, n_epochs)
 
     @property
-    def n_looks(self) -> float:
+    def n_looks(self) -> int:
         """How often training looks at a photograph, on average."""
         return self.n_epochs * max(1, self.n_members - 1)
 

@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import betabinom, poisson_binom
 
-from bench.protocols import choose_voters, prepare, read_images, read_vectors, train_voters
+from bench.protocols import add_voter_arguments, choose_voters, prepare, read_images, read_vectors, train_voters
 from inspection.config import Params, load_params
 from inspection.data.manifest import read_manifest
 from inspection.data.splits import divide
@@ -37,8 +37,7 @@ def main() -> None:
     parser.add_argument("--train", type=int, nargs="+", default=[600, 1968], help="training images of a drawing, about")
     parser.add_argument("--draws", type=int, default=20)
     parser.add_argument("--rates", type=float, nargs="+", default=[0.02, 0.05, 0.1, 0.2], help="escape rates promised")
-    for name in ("backbones", "classifiers", "networks"):
-        parser.add_argument(f"--{name}", nargs="+", help=f"instead of the {name} of params.yaml")
+    add_voter_arguments(parser)
     arguments = parser.parse_args()
     params = choose_voters(load_params(), arguments)
     images = group_as_manifest(read_images(params))

@@ -54,8 +54,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--block", type=int, default=60, help="file numbers kept together in protocol (b)")
     parser.add_argument("--protocols", nargs="+", choices=["a", "b", "c"], default=["a", "b"])
-    for name in ("backbones", "classifiers", "networks"):
-        parser.add_argument(f"--{name}", nargs="+", help=f"instead of the {name} of params.yaml")
+    add_voter_arguments(parser)
     arguments = parser.parse_args()
     params = choose_voters(load_params(), arguments)
     images = read_images(params)
@@ -71,6 +70,12 @@ def main() -> None:
                 print(f"{protocol} {seed}: {scores['accuracy'].round(4).to_dict()}", flush=True)
                 lines.append(scores.assign(protocol=protocol))
     print_table(pd.concat(lines))
+
+
+def add_voter_arguments(parser: argparse.ArgumentParser) -> None:
+    """Let the command line name the voters, for `choose_voters`."""
+    for name in ("backbones", "classifiers", "networks"):
+        parser.add_argument(f"--{name}", nargs="+", help=f"instead of the {name} of params.yaml")
 
 
 def choose_voters(params: Params, arguments: argparse.Namespace) -> Params:

@@ -20,7 +20,7 @@ import pandas as pd
 from sklearn.metrics import roc_auc_score
 
 from bench.growth import by_hash, draw_stratified
-from bench.protocols import choose_voters, read_images, read_vectors
+from bench.protocols import add_voter_arguments, choose_voters, read_images, read_vectors
 from inspection.config import load_params
 from inspection.data.ledger import UNDRAWN
 from inspection.labels import DEFECTIVE, TEST, TRAIN
@@ -34,8 +34,7 @@ DRAWS = {"by hash": by_hash, "stratified": draw_stratified}
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=5)
-    for name in ("backbones", "classifiers", "networks"):
-        parser.add_argument(f"--{name}", nargs="+", help=f"instead of the {name} of params.yaml")
+    add_voter_arguments(parser)
     arguments = parser.parse_args()
     params = choose_voters(load_params(), arguments)
     images = read_images(params)
