@@ -104,6 +104,10 @@ def total(tallies: list[Tally]) -> Tally:
     )
 
 
+_NOT_STARTED = -1
+"""In place of the number of an input."""
+
+
 def fuzz(kind: str, n_inputs: int, seed: int, check: Callable | None = None, patience: float = HANG_SECONDS) -> Tally:
     """Decode damaged files in a process of its own, which is ended when one input takes too long.
 
@@ -123,7 +127,7 @@ def fuzz(kind: str, n_inputs: int, seed: int, check: Callable | None = None, pat
     Tally
     """
     context = multiprocessing.get_context("spawn")
-    index, (receiver, sender) = context.Value("q", 0), context.Pipe(duplex=False)
+    index, (receiver, sender) = context.Value("q", _NOT_STARTED), context.Pipe(duplex=False)
     with tempfile.TemporaryDirectory() as folder:
         printed = Path(folder) / "stderr.txt"
         arguments = (check or is_decoded, kind, n_inputs, seed, index, sender, printed)
@@ -131,9 +135,10 @@ def fuzz(kind: str, n_inputs: int, seed: int, check: Callable | None = None, pat
         process.start()
         sender.close()
         before = None
-        while not receiver.poll(patience) and index.value != before:
+        # How long the process takes to begin says nothing of an input.
+        while not receiver.poll(patience) and (index.value == _NOT_STARTED or index.value != before):
             before = index.value
-        place = f"make_input({kind!r}, {seed}, {index.value})"
+        place = f"make_input({kind!r}, {seed}, {index.value})" if index.value != _NOT_STARTED else "before any input"
         if not receiver.poll():
             process.kill()
             return Tally(kind, problem=f"Hang of {patience} s: {place}.\n")

@@ -144,6 +144,21 @@ def allocate(data, decoding):
     return bool(bytearray(2 * MEMORY))
 
 
+def load_slowly():
+    """Stand for a machine on which the process takes long to begin."""
+    time.sleep(3)
+    return accept
+
+
+def accept(data, decoding):
+    return True
+
+
+class LoadsSlowly:
+    def __reduce__(self):
+        return load_slowly, ()
+
+
 @linux_only
 @pytest.mark.parametrize(
     ("check", "problem"),
@@ -157,6 +172,12 @@ def allocate(data, decoding):
 )
 def test_engine_reports(check, problem):
     assert re.search(problem, fuzz("flips", 3, 5, check, patience=1).problem)
+
+
+@linux_only
+def test_a_process_slow_to_start_does_not_hang():
+    tally = fuzz("flips", 3, 5, LoadsSlowly(), patience=1)
+    assert (tally.problem, tally.n_images) == ("", 3)
 
 
 @pytest.mark.parametrize(
