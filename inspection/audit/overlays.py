@@ -55,8 +55,8 @@ _REGISTERED = 8
 _MAX_ROUGH_RESIDUAL = 3.0
 """After the rough registration, above which two photographs are neither copies nor a series and not refined.
 
-Refining takes little off: without this limit ``bench.copies_audit`` recalls no more copies, and an audit of solar cells
-takes twice as long.
+Refining takes little off: without this limit ``bench.copies_audit`` recalls no more copies, and most neighbours among
+solar cells end here.
 """
 _WORTH_REFINING = 0.8, 4.0
 """Residuals between which a second, finer registration may decide."""

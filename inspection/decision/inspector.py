@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import joblib
 import numpy as np
 import numpy.typing as npt
 
@@ -12,7 +13,7 @@ from inspection.decision.ensemble import read_ensemble
 from inspection.decision.verdict import Verdict, make_verdicts
 from inspection.decision.versions import version_notice
 from inspection.files import sha256_bytes
-from inspection.networks.onnx_models import BATCH_SIZE, OnnxModel, batches
+from inspection.networks.onnx_models import BATCH_SIZE, OnnxModel, Run, batches, one_ahead, run_together
 from inspection.voters.guard import Guard, read_guard
 from inspection.voters.stored import ShallowVoter, read_vouched
 
@@ -71,12 +72,15 @@ class Inspector:
         self._guard_network = guard.network
         self._voters = {voter.name: voter for voter in ensemble.voters}
         self._networks: dict[str, OnnxModel] = {}
+        paths = {voter.files["network"].path for voter in ensemble.voters}
+        n_threads = max(1, joblib.cpu_count() // len(paths))
         self._shallow: dict[str, ShallowVoter] = {}
         for name, voter in self._voters.items():
             files = {role: file.model_dump() for role, file in voter.files.items()}
             network = files["network"]
             if network["path"] not in self._networks:
-                self._networks[network["path"]] = OnnxModel(read_vouched(models, network), network["path"])
+                data = read_vouched(models, network)
+                self._networks[network["path"]] = OnnxModel(data, network["path"], n_threads)
             if "classifier" in files:
                 self._shallow[name] = ShallowVoter(models, files)
 
@@ -97,7 +101,9 @@ class Inspector:
         -------
         Measurements
         """
-        parts = [self._measure_batch(batch) for batch in batches(images, BATCH_SIZE)]
+        sizes = {network.image_size for network in self._networks.values()}
+        pictures = ({size: resize(image, size) for size in sizes} for image in images)
+        parts = [self._measure_batch(batch) for batch in one_ahead(batches(pictures, BATCH_SIZE))]
         if not parts:
             return Measurements(np.empty((0, len(self._voters))), np.empty((0, self.guard.mean.size), np.float32))
         proba, features = zip(*parts, strict=True)
@@ -141,21 +147,18 @@ class Inspector:
         return make_verdicts(self.voters, measured.proba, names, fingerprints, self.rules, unlikeness)
 
     def _measure_batch(
-        self, images: list[npt.NDArray[np.uint8]]
+        self, pictures: list[dict[int, npt.NDArray[np.uint8]]]
     ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float32]]:
-        pixels = {
-            size: np.stack([resize(image, size) for image in images])
-            for size in {network.image_size for network in self._networks.values()}
-        }
-        columns: list[npt.NDArray[np.floating]] = []
-        features: dict[str, npt.NDArray[np.float32]] = {}
+        """Measure photographs that were resized to every size wanted."""
+        runs = {}
         for name, voter in self._voters.items():
             path = voter.files["network"].path
             network = self._networks[path]
-            if name not in self._shallow:
-                columns.append(network.run(pixels[network.image_size], "defect_proba"))
-                continue
-            if path not in features:
-                features[path] = network.run(pixels[network.image_size], "features")
-            columns.append(self._shallow[name].defect_proba(features[path]))
-        return np.clip(np.column_stack(columns).astype(float), 0, 1), features[self._guard_network]
+            pixels = np.stack([picture[network.image_size] for picture in pictures])
+            runs[path] = Run(network, pixels, "features" if name in self._shallow else "defect_proba")
+        outputs = dict(zip(runs, run_together(list(runs.values())), strict=True))
+        columns: list[npt.NDArray[np.floating]] = []
+        for name, voter in self._voters.items():
+            output = outputs[voter.files["network"].path]
+            columns.append(self._shallow[name].defect_proba(output) if name in self._shallow else output)
+        return np.clip(np.column_stack(columns).astype(float), 0, 1), outputs[self._guard_network]

@@ -15,7 +15,7 @@ from inspection.data.images import AS_STORED, Decoding, resize
 from inspection.data.manifest import iterate_pixels
 from inspection.errors import DataError
 from inspection.files import replacing, sha256_bytes
-from inspection.networks.onnx_models import BATCH_SIZE, OnnxModel, batches
+from inspection.networks.onnx_models import BATCH_SIZE, OnnxModel, batches, one_ahead
 
 _DAMAGED_ARRAY_ERRORS = (OSError, ValueError, KeyError, EOFError, TypeError, RuntimeError, BadZipFile)
 """RuntimeError covers zipfile's NotImplementedError for an archive whose directory is damaged."""
@@ -59,7 +59,7 @@ def extract_features(
         Rows of a manifest.
     cache_folder : str or Path
     progress : callable, optional
-        Wraps the iterable of images computed; called with it and their number.
+        Wraps the iterable of images read, which is at most `CACHE_BATCH` ahead; called with it and their number.
     decoding : Decoding
         The one ``prepare`` used.
 
@@ -76,10 +76,11 @@ def extract_features(
     new = rows[~rows["pixels_sha256"].isin(known)].drop_duplicates("pixels_sha256")
     if len(new):
         model = OnnxModel(data, str(backbone_path))
-        images = zip(new["pixels_sha256"], progress(iterate_pixels(new, decoding), len(new)), strict=True)
-        for batch in batches(images, CACHE_BATCH):
+        pixels = (resize(image, model.image_size) for image in iterate_pixels(new, decoding))
+        images = zip(new["pixels_sha256"], progress(pixels, len(new)), strict=True)
+        for batch in one_ahead(batches(images, CACHE_BATCH)):
             names = np.array([name for name, _ in batch])
-            vectors = model.run_all((resize(pixels, model.image_size) for _, pixels in batch), "features")
+            vectors = model.run(np.stack([image for _, image in batch]), "features")
             known.update(zip(names.tolist(), vectors, strict=True))
             with replacing(cache / f"{names[0]}.npz") as temporary:
                 np.savez(temporary, names=names, vectors=vectors)

@@ -1,15 +1,17 @@
 """Running exported networks: what is no number is no vote, and threads change nothing."""
 
+import threading
+
+import joblib
 import numpy as np
-import onnxruntime
 import pytest
 import torch
 from torch import nn
 
-from inspection.errors import ModelsError
+from inspection.errors import DataError, ModelsError
 from inspection.files import sha256_bytes
 from inspection.networks.onnx_export import export_onnx
-from inspection.networks.onnx_models import BATCH_SIZE, OnnxModel
+from inspection.networks.onnx_models import BATCH_SIZE, OnnxModel, Run, one_ahead, run_together
 
 SIZE = 32
 
@@ -58,27 +60,13 @@ def test_nor_in_a_later_batch(divides):
         divides.run_all(photographs(*[5] * BATCH_SIZE, 0), "defect_proba")
 
 
-def test_views_count_as_photographs_in_a_call(tmp_path, monkeypatch):
-    """Four views of sixteen photographs would hold four times the feature maps."""
-    sizes, original = [], onnxruntime.InferenceSession
-
-    class Recorder:
-        def __init__(self, *arguments, **options):
-            self._session = original(*arguments, **options)
-
-        def run(self, outputs, inputs):
-            sizes.append(len(inputs["images"]))
-            return self._session.run(outputs, inputs)
-
-        def get_modelmeta(self):
-            return self._session.get_modelmeta()
-
-    monkeypatch.setattr(onnxruntime, "InferenceSession", Recorder)
-    export_onnx(Divides(), tmp_path / "views.onnx", SIZE, ["defect_proba", "feature_map"], {"views": "4"})
-    model = OnnxModel((tmp_path / "views.onnx").read_bytes(), "views.onnx")
-    values = range(2, 2 + BATCH_SIZE // 2 + 1)
-    np.testing.assert_allclose(model.run(photographs(*values), "defect_proba"), [1 / value for value in values])
-    assert sizes == [BATCH_SIZE // 4, BATCH_SIZE // 4, 1]
+def test_networks_run_together_as_they_do_alone(divides):
+    few, many = photographs(2, 4), photographs(*range(2, 40))
+    together = run_together([Run(divides, many, "defect_proba"), Run(divides, few, "feature_map")])
+    assert np.array_equal(together[0], divides.run(many, "defect_proba"))
+    assert np.array_equal(together[1], divides.run(few, "feature_map"))
+    with pytest.raises(ModelsError, match="feature_map is NaN or infinite for 1 of 2"):
+        run_together([Run(divides, few, "defect_proba"), Run(divides, photographs(5, 0), "feature_map")])
 
 
 def test_the_number_of_threads_changes_no_byte(tmp_path, monkeypatch):
@@ -95,14 +83,10 @@ def test_the_number_of_threads_changes_no_byte(tmp_path, monkeypatch):
     torch.manual_seed(0)
     export_onnx(Small(), tmp_path / "small.onnx", SIZE, ["features"], {})
     images = np.random.default_rng(0).integers(0, 256, (BATCH_SIZE, SIZE, SIZE, 3), dtype=np.uint8)
-    original, hashes = onnxruntime.InferenceSession, set()
-    for n_threads in (1, 2, 3, 5):
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = n_threads
-        monkeypatch.setattr(
-            onnxruntime, "InferenceSession", lambda data, providers, o=options: original(data, o, providers=providers)
-        )
-        features = OnnxModel((tmp_path / "small.onnx").read_bytes(), "small").run(images, "features")
+    hashes = set()
+    for n_threads, n_cores in ((1, 1), (1, 4), (2, 2), (3, 2), (5, 5)):
+        monkeypatch.setattr(joblib, "cpu_count", lambda n=n_cores: n)
+        features = OnnxModel((tmp_path / "small.onnx").read_bytes(), "small", n_threads).run(images, "features")
         hashes.add(sha256_bytes(features.tobytes()))
     assert len(hashes) == 1
     assert features.std() > 0
@@ -112,3 +96,35 @@ def test_the_number_of_threads_changes_no_byte(tmp_path, monkeypatch):
 def test_another_file_is_named(content):
     with pytest.raises(ModelsError, match="^broken.onnx is not a usable ONNX file; delete it and run `dvc repro`"):
         OnnxModel(content, "broken.onnx")
+
+
+class TestOneAhead:
+    def test_items_come_in_order(self):
+        assert list(one_ahead(iter(range(100)))) == list(range(100))
+        assert list(one_ahead([])) == []
+
+    def test_the_next_is_made_while_the_last_is_used_and_none_after_it(self):
+        made, made_second = [], threading.Event()
+
+        def numbers():
+            for number in range(4):
+                made.append(number)
+                if number == 1:
+                    made_second.set()
+                yield number
+
+        items = one_ahead(numbers())
+        assert next(items) == 0
+        assert made_second.wait(60)
+        items.close()
+        assert made == [0, 1]
+
+    def test_a_failure_comes_after_what_was_made_before_it(self):
+        def numbers():
+            yield 1
+            raise DataError("the second is damaged")
+
+        items = one_ahead(numbers())
+        assert next(items) == 1
+        with pytest.raises(DataError, match="the second is damaged"):
+            next(items)
