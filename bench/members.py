@@ -29,8 +29,8 @@ from sklearn.model_selection import StratifiedGroupKFold
 from bench.protocols import prepare
 from inspection.config import Params, load_params
 from inspection.data.manifest import read_training_rows
+from inspection.networks.architectures import make_recipe
 from inspection.networks.cnn import AveragedCNN, save_cnn
-from inspection.networks.fine_tuning import make_recipe
 from inspection.networks.onnx_models import OnnxModel
 from inspection.networks.recipes import Recipe
 from inspection.networks.training import LabelledImages, average_proba, train_across_parts, train_network

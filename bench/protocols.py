@@ -33,7 +33,7 @@ from inspection.data.splits import divide
 from inspection.decision.rule_fitting import fit_rules
 from inspection.decision.rules import GOOD, majority
 from inspection.labels import DEFECTIVE, TEST, TRAIN
-from inspection.networks.fine_tuning import make_recipe
+from inspection.networks.architectures import make_recipe
 from inspection.networks.recipes import Recipe
 from inspection.networks.training import LabelledImages, average_proba, train_across_parts
 from inspection.plugins import load_plugins

@@ -1,10 +1,8 @@
-"""Check params.yaml against what is installed, before any stage spends time on a run that cannot end well."""
+"""Check params.yaml, before any stage spends time on a run that cannot end well."""
 
 from inspection.config import load_params
 from inspection.decision.voting import voting_rule
 from inspection.files import write_json
-from inspection.networks.fine_tuning import make_recipe
-from inspection.networks.pretrained import build_feature_network
 from inspection.plugins import load_plugins
 from inspection.voters.classifiers import check_classifiers
 from stages.running import run_stage
@@ -13,10 +11,6 @@ from stages.running import run_stage
 def check_params() -> None:
     params = load_params()
     load_plugins(params.plugins)
-    for name in params.backbones:
-        print(f"{name}: {build_feature_network(name, params.features).provenance}")
-    for name in params.networks:
-        make_recipe(name, params.cnn, params.fine_tuning, params.features.weights)
     # Those of classifiers that are not used as well: a grid without its classifier is a slip of the pen.
     check_classifiers(params.search)
     voting_rule(params.ensemble.voting)

@@ -17,10 +17,11 @@ _PICTURES = ("jinja2", "markupsafe", "matplotlib")
 
 PACKAGES_OF_STAGES = {
     "fetch_sample": ("elpv-dataset", "pandas"),
-    "check_params": (*_TABLES, *_NETWORKS, *_RUNTIME, *_CLASSIFIERS),
+    "check_params": (*_TABLES, *_CLASSIFIERS),
+    "check_networks": (*_TABLES, *_NETWORKS, *_RUNTIME),
     "prepare": (*_TABLES, *_DECODING),
     "export_backbone": ("numpy", *_NETWORKS),
-    "extract_features": ("numpy", "pandas", *_DECODING, *_RUNTIME),
+    "extract_features": ("joblib", "numpy", "pandas", *_DECODING, *_RUNTIME),
     "train_cnn": (*_TABLES, *_DECODING, *_NETWORKS, *_RUNTIME),
     "train_shallow": (*_TABLES, *_DECODING, *_RUNTIME, *_CLASSIFIERS),
     "fit_guard": (*_TABLES, *_DECODING, *_RUNTIME),

@@ -9,8 +9,8 @@ from dvclive import Live
 from inspection.config import load_params
 from inspection.data.images import Decoding, resize
 from inspection.data.manifest import iterate_pixels, read_training_rows
+from inspection.networks.architectures import make_recipe
 from inspection.networks.cnn import save_cnn
-from inspection.networks.fine_tuning import make_recipe
 from inspection.networks.training import EpochScores, LabelledImages, train_across_parts
 from inspection.plugins import load_plugins
 from inspection.voters.cards import TrainedFiles, write_card

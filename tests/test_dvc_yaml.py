@@ -147,7 +147,7 @@ FROM_PREPARE = {"prepare", "extract-features", "train-cnn", "train-shallow", "fi
         ("inspection/reports/tables/metrics.py", {"evaluate", "report"}),
         ("inspection/decision/operating_point.py", LAST),
         ("inspection/voters/shallow.py", {"train-shallow", *LAST}),
-        ("inspection/decision/voting.py", {"check-params", *FROM_PREPARE, "export-backbone"}),
+        ("inspection/decision/voting.py", {"check-params", "check-networks", *FROM_PREPARE, "export-backbone"}),
         ("inspection/voters/guard.py", {"fit-guard", *LAST}),
         ("inspection/audit/findings.py", FROM_PREPARE),
         ("inspection/data/splits.py", FROM_PREPARE),

@@ -270,7 +270,7 @@ DECIDING = {"check-params", "fit-ensemble", "evaluate", "report"}
         ("decision", "false_alarm_rate", 0.2, {"fit-ensemble", "fit-guard"}),
         ("ensemble", "voting", "soft", {"fit-ensemble"}),
         ("search", "svm", {"C": [0.0001]}, {f"train-shallow@{BACKBONE}-svm"}),
-        ("cnn", "epochs", 2, {"train-cnn@baseline_cnn"}),
+        ("cnn", "epochs", 2, {"check-networks", "train-cnn@baseline_cnn"}),
         ("data", "test_share", 0.5, {"prepare"}),
     ],
 )
@@ -376,13 +376,13 @@ class TestOtherVoters:
 
 
 def test_wrong_params_stop_before_work_is_wasted(restored):
-    # More of them in tests/stages/test_check_params.py.
+    # More of them in tests/stages/test_check_networks.py and test_check_params.py.
     write_params(restored.folder, tiny_params() | {"backbones": ["efficientnet_lite9"]})
     done = restored.dvc("repro", check=False)
     assert done.returncode != 0
     assert "error: unknown backbone 'efficientnet_lite9'; did you mean 'efficientnet_lite" in done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
-    assert stages_run(done) == {"check-params"}
+    assert stages_run(done) == {"check-params", "check-networks"}
 
 
 def test_an_upgrade_runs_what_it_can_change(restored):

@@ -14,7 +14,7 @@ from inspection.errors import ConfigError
 from inspection.networks.onnx_models import OnnxModel
 from inspection.plugins import load_plugins
 from inspection.voters.classifiers import make_classifier
-from stages import check_params
+from stages import check_networks, check_params
 from tests.conftest import ROOT, run_stage_in, run_stages_in, tiny_params, write_params
 from tests.parts import draw_part, encode
 
@@ -142,6 +142,7 @@ def test_one_of_each_kind_goes_through_the_pipeline(plugin, tiny_project, tmp_pa
     params["ensemble"]["voting"] = "veto"
     write_params(tmp_path, params)
     run_stage_in(tmp_path, check_params.check_params)
+    run_stage_in(tmp_path, check_networks.check_networks)
     run_stages_in(tmp_path, params)
     inspector = Inspector(tmp_path / "models")
     assert inspector.voters == ("baseline_cnn", "sketch_svm", "sketch_logistic")

@@ -33,10 +33,10 @@ def test_the_versions_are_recorded_on_every_run():
 @pytest.mark.parametrize(
     ("package", "stages"),
     [
-        ("torch", {"check_params", "export_backbone", "train_cnn"}),
+        ("torch", {"check_networks", "export_backbone", "train_cnn"}),
         ("xgboost", {"check_params", "train_shallow", "fit_ensemble", "evaluate"}),
         ("elpv-dataset", {"fetch_sample"}),
-        ("pillow", set(PACKAGES_OF_STAGES) - {"fetch_sample", "check_params", "export_backbone"}),
+        ("pillow", set(PACKAGES_OF_STAGES) - {"fetch_sample", "check_params", "check_networks", "export_backbone"}),
     ],
 )
 def test_an_upgrade_changes_what_its_stages_depend_on_and_no_more(tmp_path, monkeypatch, package, stages):

@@ -10,17 +10,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from inspection.config import BASELINE_CNN, AugmentParams, CnnParams, FineTuningParams
+from inspection.config import AugmentParams, FineTuningParams
 from inspection.errors import ConfigError
 from inspection.networks.cnn import FLIPS, AveragedCNN, MemberCNN
 from inspection.networks.graph import Layer, bottlenecks, cut_out, extract_layers
 from inspection.networks.onnx_export import export_onnx
 from inspection.networks.onnx_models import BATCH_SIZE, OnnxModel
 from inspection.networks.pretrained import as_map, last_with_positions
-from inspection.networks.recipes import BaselineRecipe, Progress, Recipe
+from inspection.networks.recipes import Progress, Recipe
 from inspection.networks.scratch import ScratchArray
 from inspection.networks.sources import PretrainedNetwork
-from inspection.networks.weights import load_pretrained
 
 _STRIDE = 16
 """Without a layer named, what is frozen ends where the map is this many times smaller than the image: early layers see
@@ -196,28 +195,6 @@ class FineTuning(Recipe):
             file = Path(folder) / "stem.onnx"
             export_onnx(ServedStem(self.stem), file, self.image_size, ["maps"], {})
             return OnnxModel(file.read_bytes(), f"the frozen part of {self._name}")
-
-
-def make_recipe(name: str, cnn: CnnParams, fine_tuning: FineTuningParams, weights: dict[str, str]) -> Recipe:
-    """Return how an architecture is trained: BaselineCNN from scratch, any other fine-tuned.
-
-    Parameters
-    ----------
-    name : str
-        ``baseline_cnn`` or a name of `inspection.networks.sources.available_backbones`.
-    cnn : CnnParams
-    fine_tuning : FineTuningParams
-    weights : dict of str to str
-        Own weights by architecture; see `inspection.networks.weights.load_pretrained`.
-
-    Raises
-    ------
-    ConfigError, WeightsError
-        See `FineTuning` and `inspection.networks.weights.load_pretrained`.
-    """
-    if name == BASELINE_CNN:
-        return BaselineRecipe(cnn)
-    return FineTuning(name, load_pretrained(name, weights.get(name)), fine_tuning, cnn.augment)
 
 
 def _orientations(augment: AugmentParams) -> list[Callable[[np.ndarray], np.ndarray]]:

@@ -16,8 +16,9 @@ from torch.nn import functional
 
 from inspection.config import AugmentParams, CnnParams, FineTuningParams
 from inspection.errors import ConfigError
+from inspection.networks.architectures import make_recipe
 from inspection.networks.cnn import FLIPS, save_cnn
-from inspection.networks.fine_tuning import FineTuning, _orientations, make_recipe
+from inspection.networks.fine_tuning import FineTuning, _orientations
 from inspection.networks.onnx_models import OnnxModel
 from inspection.networks.recipes import BaselineRecipe
 from inspection.networks.sources import PretrainedNetwork

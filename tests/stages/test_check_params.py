@@ -6,32 +6,12 @@ import pytest
 
 from inspection.errors import InspectionError
 from stages import check_params
-from tests.conftest import BACKBONE, run_stage_in, tiny_params, write_params
+from tests.conftest import run_stage_in, tiny_params, write_params
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (
-            {"backbones": ["efficientnet_lite9"]},
-            "unknown backbone 'efficientnet_lite9'; did you mean 'efficientnet_lite",
-        ),
-        (
-            {"networks": ["efficientnet_lite9"]},
-            "unknown backbone 'efficientnet_lite9'; did you mean 'efficientnet_lite",
-        ),
-        (
-            {"networks": [BACKBONE], "fine_tuning": tiny_params()["fine_tuning"] | {"frozen": {BACKBONE: "blocks.99"}}},
-            f"fine_tuning.frozen.{BACKBONE}: node: 'blocks.99' is not present",
-        ),
-        (
-            {"features": tiny_params()["features"] | {"layers": {BACKBONE: ["blocks.99"]}}},
-            f"features.layers.{BACKBONE}",
-        ),
-        (
-            {"features": tiny_params()["features"] | {"weights": {BACKBONE: "weights/own.pth"}}},
-            f"features.weights.{BACKBONE}: no file 'weights/own.pth'; put it there or remove the entry",
-        ),
         ({"treshold": 0.5}, "unknown key 'treshold'"),
         ({"cnn": tiny_params()["cnn"] | {"parts": 4}}, "cnn.parts = 4 is more than data.folds = 3"),
         (
