@@ -2,6 +2,15 @@
 PYTHON ?= python3
 VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+# Where uv installs to.
+export VIRTUAL_ENV := $(CURDIR)/$(VENV)
+# PyTorch's Linux packages bring CUDA; `make TORCH=cpu ...` takes those that do not, from PyTorch's own index.
+# Another PyTorch has no use for the CUDA libraries that are pinned: the pins are then limits, not a list.
+ifdef TORCH
+PACKAGES := --torch-backend $(TORCH) --requirement requirements-app.in --requirement requirements.in --constraint requirements.txt
+else
+PACKAGES := --requirement requirements.txt
+endif
 
 .PHONY: repro test app experiments results lint lock browser
 
@@ -40,15 +49,17 @@ lock: $(VENV)/installed-dev
 	uv pip compile --universal --python-version 3.11 --no-emit-index-url --custom-compile-command "make lock" -q requirements-app.in -c requirements.txt -o requirements-app.txt
 	uv pip compile --universal --python-version 3.11 --no-emit-index-url --custom-compile-command "make lock" -q requirements-dev.in -o requirements-dev.txt
 
-# Editable: the command `inspection` runs what is in this folder.
+# Editable: the command `inspection` runs what is in this folder. By uv, yours or one of the environment's own: it takes a
+# fraction of pip's time.
 $(VENV)/installed: requirements.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	python -m pip install --quiet --requirement requirements.txt
-	python -m pip install --quiet --no-deps --editable .
+	command -v uv >/dev/null || python -m pip install --quiet --constraint requirements-dev.txt uv
+	uv pip install --quiet $(PACKAGES)
+	uv pip install --quiet --no-deps --editable .
 	touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed requirements-dev.txt
-	python -m pip install --quiet --requirement requirements-dev.txt
+	uv pip install --quiet --requirement requirements-dev.txt
 	touch $@
 
 # The browser test drives a Chromium that the machine has; as root with apt it is installed here.

@@ -3,18 +3,20 @@
 import argparse
 import json
 import sys
+from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
+from textwrap import indent
 
 from tqdm import tqdm
 
 from inspection.data.images import EXTENSIONS, read_file
 from inspection.decision.inspector import Inspector
-from inspection.decision.verdict import Verdict
-from inspection.errors import DataError, ImageError, InspectionError, ModelsError
-from inspection.files import read_json, write_bytes
+from inspection.decision.verdict import NotInspected, Verdict
+from inspection.errors import DataError, InspectionError, ModelsError
+from inspection.files import read_json, replacing
 from inspection.labels import CLASS_NAMES
 
-NOT_INSPECTED = "not inspected"
 RESULT_COLUMNS = (
     "accuracy", "accuracy_low", "accuracy_high", "f1", "roc_auc", "roc_auc_low", "roc_auc_high", "escape_rate",
     "overkill_rate", "ece",
@@ -60,7 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def predict(paths: list[Path], models: Path, json_target: str | None) -> int:
-    """Judge files one by one, and print a line or a JSON record for each.
+    """Judge any number of files, and print a line or a JSON record for each as soon as it is judged.
 
     A file that is not an inspectable image is reported as not inspected, never as good.
 
@@ -76,17 +78,22 @@ def predict(paths: list[Path], models: Path, json_target: str | None) -> int:
     inspector = Inspector(models)
     if inspector.version_notice:
         print(f"warning: {inspector.version_notice}", file=sys.stderr)
-    records: list[Verdict | dict[str, str]] = []
-    for path in tqdm(_image_files(paths), unit="image", disable=not sys.stderr.isatty()):
-        try:
-            records.append(inspector.inspect(read_file(path), str(path)))
-        except ImageError as problem:
-            records.append({"name": str(path), "verdict": NOT_INSPECTED, "reason": str(problem)})
+    files = _image_files(paths)
+    verdicts = inspector.inspect_many((str(path), partial(read_file, path)) for path in files)
+    n_inspected = 0
+
+    def counted() -> Iterator[Verdict | NotInspected]:
+        nonlocal n_inspected
+        for verdict in tqdm(verdicts, total=len(files), unit="image", disable=not sys.stderr.isatty()):
+            n_inspected += isinstance(verdict, Verdict)
+            yield verdict
+
     if json_target is None:
-        print("\n".join(_line(record) for record in records))
+        for verdict in counted():
+            print(_line(verdict), flush=True)
     else:
-        _write_json(json_target, [record.as_dict() if isinstance(record, Verdict) else record for record in records])
-    return 0 if all(isinstance(record, Verdict) for record in records) else 1
+        _write_json(json_target, _as_list(verdict.as_dict() for verdict in counted()))
+    return 0 if n_inspected == len(files) else 1
 
 
 def audit(folder: Path, table: Path | None, json_target: str | None) -> int:
@@ -116,7 +123,7 @@ def audit(folder: Path, table: Path | None, json_target: str | None) -> int:
     findings = audit_images(indexed, label_of(indexed.readable["defect_probability"]), progress)
     report = as_report(findings, folder.as_posix(), listing.layout)
     if json_target is not None:
-        _write_json(json_target, report)
+        _write_json(json_target, [_as_text(report), "\n"])
     if json_target != "-":
         print(summary(report))
     return 0
@@ -147,13 +154,29 @@ def results_table(metrics: Path) -> str:
     return head + "\n\n" + table.to_string(float_format="%.4f")
 
 
-def _write_json(target: str, content: list | dict) -> None:
-    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+def _as_text(content: dict) -> str:
+    return json.dumps(content, indent=2, ensure_ascii=False)
+
+
+def _as_list(records: Iterable[dict]) -> Iterator[str]:
+    """Yield a JSON list piece by piece, so that it may be longer than memory."""
+    before = "[\n"
+    for record in records:
+        yield before + indent(_as_text(record), "  ")
+        before = ",\n"
+    yield "[]\n" if before.startswith("[") else "\n]\n"
+
+
+def _write_json(target: str, pieces: Iterable[str]) -> None:
     if target == "-":
-        sys.stdout.write(text)
+        sys.stdout.writelines(pieces)
         return
+    if Path(target).is_dir():
+        # Told before an hour's work, and not when it is to be put in its place.
+        raise DataError(f"{target} cannot be written (Is a directory).")
     try:
-        write_bytes(target, text.encode())
+        with replacing(target) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as stream:
+            stream.writelines(pieces)
     except OSError as problem:
         raise DataError(f"{target} cannot be written ({problem.strerror}).") from problem
 
@@ -173,10 +196,10 @@ def _image_files(paths: list[Path]) -> list[Path]:
     return files
 
 
-def _line(record: Verdict | dict) -> str:
-    if isinstance(record, Verdict):
-        return f"{record.verdict:<13}  {record.confidence:7.1%}  {record.name}: {record.reason}"
-    return f"{record['verdict']:<13}  {'':7}  {record['reason']}"
+def _line(verdict: Verdict | NotInspected) -> str:
+    if isinstance(verdict, NotInspected):
+        return f"{verdict.verdict:<13}  {'':7}  {verdict.reason}"
+    return f"{verdict.verdict:<13}  {verdict.confidence:7.1%}  {verdict.name}: {verdict.reason}"
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 """The only inference path: a photograph in, a verdict out. Evaluation, viewer and command line all use it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import joblib
 import numpy as np
@@ -10,8 +11,9 @@ import numpy.typing as npt
 
 from inspection.data.images import decode, resize
 from inspection.decision.ensemble import read_ensemble
-from inspection.decision.verdict import Verdict, make_verdicts
+from inspection.decision.verdict import NotInspected, Verdict, make_verdicts
 from inspection.decision.versions import version_notice
+from inspection.errors import ImageError
 from inspection.files import sha256_bytes
 from inspection.networks.onnx_models import BATCH_SIZE, OnnxModel, Run, batches, one_ahead, run_together
 from inspection.voters.guard import Guard, read_guard
@@ -32,6 +34,18 @@ class Measurements:
 
     proba: npt.NDArray[np.float64]
     features: npt.NDArray[np.float32]
+
+
+_Pictures = dict[int, npt.NDArray[np.uint8]]
+"""A photograph by the side in pixels that it was resized to, each of shape (side, side, 3)."""
+
+
+class _Photograph(NamedTuple):
+    """A file that was read and resized."""
+
+    name: str
+    sha256: str
+    pictures: _Pictures
 
 
 class Inspector:
@@ -101,13 +115,13 @@ class Inspector:
         -------
         Measurements
         """
-        sizes = {network.image_size for network in self._networks.values()}
-        pictures = ({size: resize(image, size) for size in sizes} for image in images)
+        pictures = (self._resized(image) for image in images)
         parts = [self._measure_batch(batch) for batch in one_ahead(batches(pictures, BATCH_SIZE))]
         if not parts:
             return Measurements(np.empty((0, len(self._voters))), np.empty((0, self.guard.mean.size), np.float32))
-        proba, features = zip(*parts, strict=True)
-        return Measurements(np.concatenate(proba), np.concatenate(features))
+        return Measurements(
+            np.concatenate([part.proba for part in parts]), np.concatenate([part.features for part in parts])
+        )
 
     def inspect(self, data: bytes, name: str = "image") -> Verdict:
         """Judge one photograph.
@@ -127,8 +141,29 @@ class Inspector:
         ImageError
             If the file cannot be inspected; see `inspection.data.images.decode`.
         """
-        measured = self.measure([decode(data, name, self.decoding).pixels])
-        return self.judge(measured, [name], [sha256_bytes(data)])[0]
+        return self._judge_batch([self._prepare(data, name)])[0]
+
+    def inspect_many(self, files: Iterable[tuple[str, Callable[[], bytes]]]) -> Iterator[Verdict | NotInspected]:
+        """Judge any number of photographs in bounded memory, as fast as all cores can.
+
+        Parameters
+        ----------
+        files : iterable of (str, callable)
+            Name, and what reads the content of the file. It is called when its turn comes, in a thread of its own, and
+            may raise ImageError.
+
+        Yields
+        ------
+        Verdict or NotInspected
+            One for each file, in their order; the same verdict as by `inspect`. A file that cannot be inspected stops
+            nothing.
+        """
+        prepared = (self._prepare_or_say_why(read, name) for name, read in files)
+        for batch in one_ahead(batches(prepared, BATCH_SIZE)):
+            readable = [photograph for photograph in batch if isinstance(photograph, _Photograph)]
+            verdicts = iter(self._judge_batch(readable) if readable else ())
+            for photograph in batch:
+                yield photograph if isinstance(photograph, NotInspected) else next(verdicts)
 
     def judge(self, measured: Measurements, names: Sequence[str], fingerprints: Sequence[str]) -> list[Verdict]:
         """Turn measurements into verdicts.
@@ -146,10 +181,24 @@ class Inspector:
         unlikeness = self.guard.unlikeness(measured.features)
         return make_verdicts(self.voters, measured.proba, names, fingerprints, self.rules, unlikeness)
 
-    def _measure_batch(
-        self, pictures: list[dict[int, npt.NDArray[np.uint8]]]
-    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float32]]:
-        """Measure photographs that were resized to every size wanted."""
+    def _resized(self, image: npt.NDArray[np.uint8]) -> _Pictures:
+        return {size: resize(image, size) for size in {network.image_size for network in self._networks.values()}}
+
+    def _prepare(self, data: bytes, name: str) -> _Photograph:
+        return _Photograph(name, sha256_bytes(data), self._resized(decode(data, name, self.decoding).pixels))
+
+    def _prepare_or_say_why(self, read: Callable[[], bytes], name: str) -> _Photograph | NotInspected:
+        try:
+            return self._prepare(read(), name)
+        except ImageError as problem:
+            return NotInspected(name, str(problem))
+
+    def _judge_batch(self, photographs: list[_Photograph]) -> list[Verdict]:
+        measured = self._measure_batch([photograph.pictures for photograph in photographs])
+        names = [photograph.name for photograph in photographs]
+        return self.judge(measured, names, [photograph.sha256 for photograph in photographs])
+
+    def _measure_batch(self, pictures: list[_Pictures]) -> Measurements:
         runs = {}
         for name, voter in self._voters.items():
             path = voter.files["network"].path
@@ -161,4 +210,4 @@ class Inspector:
         for name, voter in self._voters.items():
             output = outputs[voter.files["network"].path]
             columns.append(self._shallow[name].defect_proba(output) if name in self._shallow else output)
-        return np.clip(np.column_stack(columns).astype(float), 0, 1), outputs[self._guard_network]
+        return Measurements(np.clip(np.column_stack(columns).astype(float), 0, 1), outputs[self._guard_network])

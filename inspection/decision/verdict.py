@@ -78,6 +78,32 @@ class Verdict:
         return asdict(self)
 
 
+NOT_INSPECTED = "not inspected"
+
+
+@dataclass(frozen=True)
+class NotInspected:
+    """A file about which nothing can be said. It is never good.
+
+    Attributes
+    ----------
+    name : str
+        Of the file.
+    reason : str
+        Why it could not be inspected.
+    verdict : str
+        `NOT_INSPECTED`.
+    """
+
+    name: str
+    reason: str
+    verdict: str = NOT_INSPECTED
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return name, verdict and reason, ready for JSON."""
+        return {"name": self.name, "verdict": self.verdict, "reason": self.reason}
+
+
 def make_verdicts(
     voters: tuple[str, ...],
     proba: npt.NDArray[np.float64],

@@ -19,11 +19,11 @@ from inspection.decision.combination import mean_log_odds
 from inspection.decision.inspector import Inspector
 from inspection.decision.operating_point import OperatingPoint
 from inspection.decision.rules import Cause, Rules
-from inspection.decision.verdict import Verdict, Vote, explain, make_verdicts
+from inspection.decision.verdict import NOT_INSPECTED, Verdict, Vote, explain, make_verdicts
 from inspection.errors import ImageError, ModelsError
 from inspection.files import sha256_file
 from inspection.labels import TEST, TRAIN
-from inspection.networks.onnx_models import OnnxModel
+from inspection.networks.onnx_models import BATCH_SIZE, OnnxModel
 from inspection.voters.features import read_features
 from tests.conftest import BACKBONE, CLASSIFIERS, ROOT
 from tests.parts import draw_part, encode, save_twelve_bits
@@ -75,6 +75,47 @@ def test_a_batch_of_one_equals_a_batch_of_many(inspector):
     nothing = inspector.measure([])
     assert nothing.proba.shape == (0, len(VOTERS))
     assert nothing.features.shape == (0, together.features.shape[1])
+
+
+def test_a_lot_is_judged_as_each_of_its_photographs(inspector):
+    files = [(f"{seed}.png", encode(draw_part(seed, seed % 2 == 1))) for seed in range(2 * BATCH_SIZE + 3)]
+    verdicts = list(inspector.inspect_many((name, lambda data=data: data) for name, data in files))
+    alone = [inspector.inspect(data, name) for name, data in files]
+    # NumPy and SciPy may round the last digit of a long vector otherwise.
+    np.testing.assert_allclose([v.vote_proba for v in verdicts], [v.vote_proba for v in alone], rtol=1e-12)
+    assert [(v.name, v.sha256, v.verdict, v.cause, v.reason) for v in verdicts] == [
+        (v.name, v.sha256, v.verdict, v.cause, v.reason) for v in alone
+    ]
+
+
+def test_a_file_that_cannot_be_read_stops_no_lot_and_is_never_good(inspector):
+    def unreadable():
+        raise ImageError("2.png: no permission")
+
+    part = encode(draw_part(1, is_defective=True))
+    files = [("1.png", lambda: part), ("2.png", unreadable), ("3.png", lambda: b"no image"), ("4.png", lambda: part)]
+    verdicts = list(inspector.inspect_many(files))
+    assert [verdict.name for verdict in verdicts] == ["1.png", "2.png", "3.png", "4.png"]
+    assert [verdict.verdict for verdict in verdicts] == ["defective", NOT_INSPECTED, NOT_INSPECTED, "defective"]
+    assert verdicts[1].as_dict() == {"name": "2.png", "verdict": "not inspected", "reason": "2.png: no permission"}
+    assert "3.png: not a PNG" in verdicts[2].reason
+    assert [v.verdict for v in inspector.inspect_many(files[1:3])] == [NOT_INSPECTED] * 2, "a batch without a picture"
+    assert list(inspector.inspect_many([])) == []
+
+
+def test_a_lot_is_read_as_it_is_judged(inspector):
+    n_read, part = 0, encode(draw_part(1, is_defective=True))
+
+    def files():
+        nonlocal n_read
+        while True:
+            n_read += 1
+            yield str(n_read), lambda: part
+
+    verdicts = inspector.inspect_many(files())
+    assert next(verdicts).name == "1"
+    verdicts.close()
+    assert n_read == 2 * BATCH_SIZE, "the batch that is judged, and the one after it"
 
 
 def test_images_of_other_sizes_and_modes_are_judged(inspector):
