@@ -15,8 +15,9 @@ def check_networks() -> None:
         print(f"{name}: {build_feature_network(name, params.features).provenance}")
     for name in params.networks:
         make_recipe(name, params.cnn, params.fine_tuning, params.features.weights)
-    # The same content whenever the networks are usable: later stages wait for it but never rerun because of it.
-    write_json("data/networks_checked.json", {"usable": True})
+    # The same content whenever the networks are usable, so that later stages wait for it but never rerun because of it;
+    # other content than that of check-params, which DVC would take from its cache instead of running this.
+    write_json("data/networks_checked.json", {"networks_usable": True})
 
 
 if __name__ == "__main__":

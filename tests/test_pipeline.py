@@ -350,7 +350,7 @@ class TestOtherVoters:
 
     def test_they_are_made_alone(self, changed):
         assert stages_run(changed) == DECIDING | {
-            f"export-backbone@{OTHER_BACKBONE}", f"extract-features@{OTHER_BACKBONE}",
+            "check-networks", f"export-backbone@{OTHER_BACKBONE}", f"extract-features@{OTHER_BACKBONE}",
             f"train-shallow@{OTHER_BACKBONE}-svm", f"train-shallow@{OTHER_BACKBONE}-random_forest",
             f"train-cnn@{BACKBONE}", "fit-guard",
         }  # fmt: skip

@@ -1,6 +1,7 @@
 """The numbers of the data: counts that add up, and what memory alone scores on a split."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -156,13 +157,15 @@ def test_supplied_split_is_scored_with_the_copies_that_are_left_out(copied):
     assert describe_data(audit, division, params, 0)["n_leaking_test_images"] == 0
 
 
-def test_memory_of_a_drawn_split_is_that_of_a_random_one(tmp_path):
+def test_memory_of_a_drawn_split_is_that_of_a_random_one(tmp_path, monkeypatch):
+    # A random split is drawn by the paths, and that of a temporary folder is another each time.
+    monkeypatch.chdir(tmp_path)
     # Three copies of each of 40 photographs in class folders: a random split puts copies on both sides.
     random = np.random.default_rng(5)
     for seed, label in enumerate(random.permutation([0, 1] * 20)):
-        write_parts(tmp_path, {f"{('ok', 'ng')[label]}/{seed:02d}.{suffix}": seed for suffix in ("png", "bmp", "tif")})
+        write_parts(Path(), {f"{('ok', 'ng')[label]}/{seed:02d}.{suffix}": seed for suffix in ("png", "bmp", "tif")})
     params = data_params(folds=3)
-    audit, division = prepared(tmp_path, params)
+    audit, division = prepared(Path(), params)
     memory = score_memory(audit, division, params, 0)
     assert list(memory) == ["random", "honest"]
     assert memory["random"] > 0.9
