@@ -35,8 +35,8 @@ MAX_RESIDUAL = 0.95
 """In multiples of what interpolation and compression leave in a copy; another exposure begins right above."""
 MAX_GRAIN = 1.8
 MAX_TURNED_RESIDUAL = 1.1
-"""For two that are turned against each other, as exposures are not, see `MAX_TURN`. Fine regular texture loses more in
-the interpolation of a turn; among solar cells and castings no turned stranger has less than 1.26."""
+"""For two that are turned against each other, as exposures are not, see `MAX_TURN`: fine regular texture loses more in
+the interpolation of a turn. Chosen between copies of textures and the nearest strangers among cells and castings."""
 MAX_TURNED_GRAIN = 2.1
 MAX_TAIL = 2.0
 MAX_STRETCH = 1.15

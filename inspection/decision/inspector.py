@@ -199,13 +199,15 @@ class Inspector:
         return self.judge(measured, names, [photograph.sha256 for photograph in photographs])
 
     def _measure_batch(self, pictures: list[_Pictures]) -> Measurements:
-        runs = {}
-        for name, voter in self._voters.items():
-            path = voter.files["network"].path
-            network = self._networks[path]
-            pixels = np.stack([picture[network.image_size] for picture in pictures])
-            runs[path] = Run(network, pixels, "features" if name in self._shallow else "defect_proba")
-        outputs = dict(zip(runs, run_together(list(runs.values())), strict=True))
+        wanted = {
+            voter.files["network"].path: "features" if name in self._shallow else "defect_proba"
+            for name, voter in self._voters.items()
+        }
+        runs = [
+            Run(network, np.stack([picture[network.image_size] for picture in pictures]), wanted[path])
+            for path, network in self._networks.items()
+        ]
+        outputs = dict(zip(self._networks, run_together(runs), strict=True))
         columns: list[npt.NDArray[np.floating]] = []
         for name, voter in self._voters.items():
             output = outputs[voter.files["network"].path]
