@@ -26,6 +26,7 @@ from inspection.networks.onnx_models import OnnxModel
 from inspection.reports.tables.intervals import share_interval
 from inspection.voters.features import extract_features
 from inspection.voters.guard import fit_guard
+from stages.running import open_cache
 
 SIZE = 300
 
@@ -59,7 +60,7 @@ def read_source(source: str, backbone: str, params: Params) -> tuple[pd.DataFram
     """Return the divided images of a source and their features."""
     images, _ = audited_images(source, params.data)
     rows = divide(images.assign(group=images["series"], split=""), params.data, params.seed).images
-    return rows, extract_features(backbone, rows, ".cache/features", show_progress).vectors
+    return rows, extract_features(backbone, rows, open_cache(params.cache.max_megabytes), show_progress).vectors
 
 
 def pictures_of_neither() -> dict[str, list[np.ndarray]]:

@@ -41,6 +41,7 @@ from inspection.reports.tables.metrics import expected_calibration_error
 from inspection.reports.tables.predictions import ENSEMBLE
 from inspection.voters.features import extract_features
 from inspection.voters.shallow import train_shallow
+from stages.running import open_cache
 
 MEMORY = joblib.Memory(".cache/protocols", verbose=0)
 CERTAIN = (0, 1)
@@ -142,7 +143,7 @@ def read_vectors(images: pd.DataFrame, params: Params) -> dict[str, np.ndarray]:
     decoding = Decoding.of(params.data.decoding)
     return {
         name: extract_features(
-            f"models/backbones/{name}.onnx", images, ".cache/features", show_progress, decoding
+            f"models/backbones/{name}.onnx", images, open_cache(params.cache.max_megabytes), show_progress, decoding
         ).vectors
         for name in params.backbones
     }  # fmt: skip

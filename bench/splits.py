@@ -27,6 +27,7 @@ from inspection.data.splits import divide
 from inspection.labels import DEFECTIVE, TEST, TRAIN
 from inspection.voters.features import extract_features
 from inspection.voters.shallow import train_shallow
+from stages.running import open_cache
 
 CLASSIFIER = "svm"
 
@@ -42,7 +43,7 @@ def main() -> None:
     source = arguments.source or params.data.source
     images, memory_vectors = audited_images(source, params.data)
     backbone = f"models/backbones/{arguments.backbone}.onnx"
-    vectors = extract_features(backbone, images, ".cache/features", show_progress).vectors
+    vectors = extract_features(backbone, images, open_cache(params.cache.max_megabytes), show_progress).vectors
     rows = []
     for name, groups, split in ways_to_divide(images, source, arguments.block):
         # A supplied split is always the same one.

@@ -236,6 +236,13 @@ class DecisionParams(_Section):
         return self
 
 
+class CacheParams(_Section):
+    """What is kept in ``.cache/`` so that a run computes only what is new; no result depends on it."""
+
+    max_megabytes: int = Field(ge=0)
+    """Largest size of it, in MB; what was used least recently goes first, and 0 keeps nothing."""
+
+
 class Params(_Section):
     """The whole of params.yaml."""
 
@@ -269,6 +276,8 @@ class Params(_Section):
     """The vote."""
     decision: DecisionParams
     """The promise, the review band and the guard."""
+    cache: CacheParams
+    """What is kept for the next run."""
 
     @model_validator(mode="after")
     def _parts_of_folds(self):

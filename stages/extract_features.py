@@ -6,9 +6,7 @@ from inspection.config import load_params
 from inspection.data.images import Decoding
 from inspection.data.manifest import read_training_rows
 from inspection.voters.features import extract_features, write_features
-from stages.running import progress, run_stage
-
-CACHE = ".cache/features"
+from stages.running import open_cache, progress, run_stage
 
 
 def extract() -> None:
@@ -19,7 +17,7 @@ def extract() -> None:
     features = extract_features(
         f"models/backbones/{backbone}.onnx",
         read_training_rows("data/manifest.csv"),
-        CACHE,
+        open_cache(params.cache.max_megabytes),
         lambda images, total: progress(images, backbone, total),
         Decoding.of(params.data.decoding),
     )

@@ -11,7 +11,7 @@ from inspection.data.manifest import as_manifest, label_of, weigh_images, write_
 from inspection.data.sources import group_by_name, list_labelled
 from inspection.data.splits import divide
 from inspection.files import write_csv, write_json
-from stages.running import progress_of, run_stage
+from stages.running import open_cache, progress_of, run_stage
 
 LEDGER = "data/split.json"
 """In git, read and added to: which photographs were ever test images."""
@@ -21,12 +21,13 @@ def prepare() -> None:
     params = load_params()
     ledger = read_ledger(LEDGER)
     source, decoding = params.data.source, Decoding.of(params.data.decoding)
+    cache = open_cache(params.cache.max_megabytes)
     listing = list_labelled(source, params.data.layout, params.data.classes)
     records = group_by_name(listing.records, source, params.data.group_pattern, params.data.group_block)
-    indexed = index_images(records, decoding, progress_of)
+    indexed = index_images(records, decoding, progress_of, cache)
     check_unreadable(indexed, params.data.max_unreadable_share)
     labels = label_of(indexed.readable["defect_probability"], params.data.defect_threshold)
-    audit = audit_images(indexed, labels, progress_of)
+    audit = audit_images(indexed, labels, progress_of, cache)
     report = as_report(audit, source, listing.layout)
     print(summary(report))
     images = audit.images.assign(

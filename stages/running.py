@@ -7,8 +7,12 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from inspection.content_cache import ContentCache
 from inspection.errors import InspectionError
 from stages import STARTED
+
+CACHE = ".cache/computed.sqlite"
+"""What stages keep for the next run, so that only what is new is computed."""
 
 
 def run_stage(stage: Callable[[], None]) -> None:
@@ -29,3 +33,8 @@ def progress(items, what: str, total: int | None = None, unit: str = "image"):
 def progress_of(items, total: int, what: str):
     """`progress`, as the library calls it."""
     return progress(items, what, total, unit="it")
+
+
+def open_cache(max_megabytes: int) -> ContentCache:
+    """Return the cache of the stages."""
+    return ContentCache(CACHE, max_megabytes * 10**6)

@@ -1,9 +1,9 @@
 """Copies of one photograph among thousands: candidates by nearest neighbours, each confirmed by registration."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, repeat
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 
 import cv2
 import numpy as np
@@ -13,7 +13,8 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import gen_batches
 
-from inspection.audit.overlays import Overlay, overlay_pairs
+from inspection.audit.overlays import Overlay, PositionPair, overlay_pairs
+from inspection.audit.pair_memory import NOT_ALIGNED, Neighbourhood, PairMemory, forget_pairs
 from inspection.audit.signatures import (
     Signatures,
     align_spectra,
@@ -62,9 +63,10 @@ _BATCH = 64
 
 Progress = Callable[[Iterable, int, str], Iterable]
 """Wraps an iterable of work; called with it, its length and what is done."""
-PositionPair = tuple[int, int]
-Plan = list[dict[PositionPair, np.ndarray]]
-"""Pairs by rank, each with how the spectrum of the second lies over that of the first: int, shape (2, 2)."""
+Alignments = dict[PositionPair, np.ndarray]
+"""Pairs, each with how the spectrum of the second lies over that of the first: int, shape (2, 2)."""
+Task = tuple[Callable, tuple, dict]
+"""From joblib's ``delayed``."""
 
 
 def no_progress(items: Iterable, total: int, what: str) -> Iterable:
@@ -134,33 +136,37 @@ def is_series(laid: Overlay | None) -> bool:
     )
 
 
-def compare_neighbours(signatures: Signatures, progress: Progress = no_progress) -> tuple[np.ndarray, list[Pair]]:
+def compare_neighbours(
+    signatures: Signatures, progress: Progress = no_progress, memory: PairMemory | None = None
+) -> tuple[np.ndarray, list[Pair]]:
     """Find the copies among photographs.
 
     Parameters
     ----------
     signatures : Signatures
     progress : callable, optional
+    memory : PairMemory, optional
+        Of the same photographs: what it knows is not computed again, and what it does not is kept.
 
     Returns
     -------
     heads : ndarray of int, shape (n_images,)
         Equal for copies of one photograph: the position of the first of them.
     pairs : list of Pair
-        Every comparison made; neighbours that are known to be copies already are not compared again.
+        Every comparison made, by position; neighbours that are known to be copies already are not compared again.
     """
+    memory = memory or forget_pairs(len(signatures))
     photographs: DisjointSet = DisjointSet(range(len(signatures)))
     pairs: list[Pair] = []
     planned: set[PositionPair] = set()
-    n_jobs = -1 if len(signatures) >= MIN_PARALLEL else 1
     # Arrays of this size reach the processes as files that they map into memory, once.
-    with Parallel(n_jobs=n_jobs, return_as="generator") as parallel:
+    with Parallel(n_jobs=-1, return_as="generator") as parallel:
         for _ in range(_ROUNDS):
             representatives = np.unique(first_members(photographs))
-            candidates = _find_candidates(signatures, representatives, parallel, progress)
+            candidates = _find_candidates(signatures, representatives, parallel, progress, memory)
             plan = _plan_pairs(candidates, planned)
             planned.update(*plan)
-            compared = _compare_pairs(signatures, plan, photographs, parallel)
+            compared = _compare_pairs(signatures, plan, photographs, parallel, memory)
             for pair in progress(compared, sum(map(len, plan)), "comparing"):
                 if pair is not None:
                     pairs.append(pair)
@@ -169,23 +175,18 @@ def compare_neighbours(signatures: Signatures, progress: Progress = no_progress)
             if photographs.n_subsets == len(representatives):
                 # Nothing was joined, so the neighbours would be the same again.
                 break
-    return first_members(photographs), pairs
+    return first_members(photographs), sorted(pairs, key=attrgetter("first", "second"))
 
 
 def _find_candidates(
-    signatures: Signatures, images: np.ndarray, parallel: Parallel, progress: Progress
-) -> list[dict[PositionPair, np.ndarray]]:
-    """Return for every image its pairs with those most like it, the best first.
+    signatures: Signatures, images: np.ndarray, parallel: Parallel, progress: Progress, memory: PairMemory
+) -> list[Alignments]:
+    """Return for every image its pairs with those most like it, at most `N_CANDIDATES`, the best first.
 
     Parameters
     ----------
     images : ndarray of int, shape (n_images,)
         Positions; candidates are among them.
-
-    Returns
-    -------
-    list of dict
-        At most `N_CANDIDATES` pairs of each image, with their alignment as in `Plan`.
     """
     n_neighbours = min(N_NEIGHBOURS, len(images) - 1)
     if n_neighbours < 1:
@@ -193,31 +194,57 @@ def _find_candidates(
     vectors = StandardScaler().fit_transform(descriptors(signatures))[images]
     search = NearestNeighbors(n_neighbors=n_neighbours, metric="cosine", algorithm="brute").fit(vectors)
     # Without an argument a row is not its own neighbour.
-    neighbours = images[search.kneighbors(return_distance=False)]
-    ranked = parallel(
-        delayed(_rank)(signatures.spectra, images[batch], neighbours[batch])
-        for batch in gen_batches(len(images), _BATCH)
-    )
-    return list(progress(chain.from_iterable(ranked), len(images), "finding candidates"))
+    known = memory.recall(images, images[search.kneighbors(return_distance=False)])
+    has_new = np.isnan(known.similarities).any(axis=1)
+
+    def rows_completed() -> Iterator[int]:
+        batches = list(gen_batches(len(images), _BATCH))
+        tasks = (delayed(_complete)(signatures.spectra, known[batch]) for batch in batches)
+        for batch, completed in zip(batches, _run(tasks, parallel, has_new.sum()), strict=True):
+            known.similarities[batch], known.alignments[batch] = completed.similarities, completed.alignments
+            yield from range(batch.start, batch.stop)
+
+    candidates = [_best_pairs(known, row) for row in progress(rows_completed(), len(images), "finding candidates")]
+    memory.keep(known[has_new])
+    return candidates
 
 
-def _rank(spectra: np.ndarray, images: np.ndarray, neighbours: np.ndarray) -> list[dict[PositionPair, np.ndarray]]:
-    """Return the pairs of each image with the neighbours whose spectra are most similar, the best first."""
-    ranked = []
-    for image, others in zip(images.tolist(), neighbours, strict=True):
-        order = np.argsort(-spectral_similarity(spectra[image], spectra[others]), kind="stable")
-        best = others[order[:N_CANDIDATES]]
-        alignments = align_spectra(spectra[image], spectra[best])
-        ranked.append(
-            {
-                (min(image, other), max(image, other)): alignment if image < other else reverse_alignment(alignment)
-                for other, alignment in zip(best.tolist(), alignments, strict=True)
-            }
+def _run(tasks: Iterable[Task], parallel: Parallel, n_items: int) -> Iterator:
+    """Yield what each task returns, from further processes where there is enough to do."""
+    if n_items >= MIN_PARALLEL:
+        return parallel(tasks)
+    return (function(*arguments, **options) for function, arguments, options in tasks)
+
+
+def _complete(spectra: np.ndarray, known: Neighbourhood) -> Neighbourhood:
+    """Return the similarity of every neighbour, and the alignments of the most similar ones."""
+    similarities, alignments = known.similarities.copy(), known.alignments.copy()
+    for row, image in enumerate(known.images):
+        others = known.neighbours[row]
+        new = np.isnan(similarities[row])
+        similarities[row, new] = spectral_similarity(spectra[image], spectra[others[new]])
+        best = _most_similar(similarities[row])
+        new = best[alignments[row, best, 0, 0] == NOT_ALIGNED]
+        alignments[row, new] = align_spectra(spectra[image], spectra[others[new]])
+    return replace(known, similarities=similarities, alignments=alignments)
+
+
+def _most_similar(similarities: np.ndarray) -> np.ndarray:
+    return np.argsort(-similarities, kind="stable")[:N_CANDIDATES]
+
+
+def _best_pairs(known: Neighbourhood, row: int) -> Alignments:
+    """Return the pairs of one image with the neighbours whose spectra are most similar, the best first."""
+    image, best = int(known.images[row]), _most_similar(known.similarities[row])
+    return {
+        (min(image, other), max(image, other)): alignment if image < other else reverse_alignment(alignment)
+        for other, alignment in zip(
+            known.neighbours[row, best].tolist(), known.alignments[row, best].astype(int), strict=True
         )
-    return ranked
+    }
 
 
-def _plan_pairs(candidates: list[dict[PositionPair, np.ndarray]], planned: set[PositionPair]) -> Plan:
+def _plan_pairs(candidates: list[Alignments], planned: set[PositionPair]) -> list[Alignments]:
     """Return the pairs by rank, each once, at its best rank, without those planned before."""
     known, plan = set(planned), []
     for column in zip(*(pairs.items() for pairs in candidates), strict=True):
@@ -228,23 +255,29 @@ def _plan_pairs(candidates: list[dict[PositionPair, np.ndarray]], planned: set[P
 
 
 def _compare_pairs(
-    signatures: Signatures, plan: Plan, photographs: DisjointSet, parallel: Parallel
+    signatures: Signatures, plan: list[Alignments], photographs: DisjointSet, parallel: Parallel, memory: PairMemory
 ) -> Iterator[Pair | None]:
     """Yield the planned comparisons, and None for two that are known to be copies by then.
 
     The best candidates of all images come first: what they join need not be compared further down.
     """
     for pairs in plan:
-        unknown = [pair for pair in pairs if not photographs.connected(*pair)]
-        yield from repeat(None, len(pairs) - len(unknown))
-        batches = (unknown[batch] for batch in gen_batches(len(unknown), _BATCH)) if unknown else ()
-        compared = parallel(
-            delayed(_compare_batch)(signatures, batch, np.array([pairs[pair] for pair in batch])) for batch in batches
+        wanted = {pair: alignment for pair, alignment in pairs.items() if not photographs.connected(*pair)}
+        yield from repeat(None, len(pairs) - len(wanted))
+        known = memory.overlays(wanted)
+        new = [pair for pair in wanted if pair not in known]
+        tasks = (
+            delayed(_compare_batch)(signatures, new[batch], np.array([pairs[pair] for pair in new[batch]]))
+            for batch in (gen_batches(len(new), _BATCH) if new else ())
         )
-        yield from chain.from_iterable(compared)
+        yield from (Pair(*pair, laid) for pair, laid in known.items())
+        found = {}
+        for pair, laid in zip(new, chain.from_iterable(_run(tasks, parallel, len(new))), strict=True):
+            found[pair] = laid
+            yield Pair(*pair, laid)
+        memory.keep_overlays(wanted, found)
 
 
-def _compare_batch(signatures: Signatures, pairs: list[PositionPair], alignments: np.ndarray) -> list[Pair]:
+def _compare_batch(signatures: Signatures, pairs: list[PositionPair], alignments: np.ndarray) -> list[Overlay | None]:
     cv2.setNumThreads(1)
-    laid = overlay_pairs(signatures, pairs, alignments, MIN_CORRELATION)
-    return [Pair(*pair, found) for pair, found in zip(pairs, laid, strict=True)]
+    return overlay_pairs(signatures, pairs, alignments, MIN_CORRELATION)

@@ -16,7 +16,9 @@ from scipy.cluster.hierarchy import DisjointSet
 from inspection.audit.copies import Pair, Progress, compare_neighbours, is_copy, is_series, no_progress
 from inspection.audit.health import find_unhealthy
 from inspection.audit.indexing import IndexedImages, Unreadable
+from inspection.audit.pair_memory import PairMemory
 from inspection.audit.signatures import Signatures, make_signatures
+from inspection.content_cache import NO_CACHE, ContentCache
 from inspection.data.groups import first_members
 from inspection.labels import CLASS_NAMES, TEST, TRAIN, UNLABELLED
 
@@ -98,7 +100,9 @@ class Audit:
         return sorted((rows["path"].tolist() for rows in self._groups(column)), key=_largest_first)
 
 
-def audit_images(indexed: IndexedImages, labels: np.ndarray, progress: Progress = no_progress) -> Audit:
+def audit_images(
+    indexed: IndexedImages, labels: np.ndarray, progress: Progress = no_progress, cache: ContentCache = NO_CACHE
+) -> Audit:
     """Look for copies and series among images.
 
     Parameters
@@ -108,13 +112,15 @@ def audit_images(indexed: IndexedImages, labels: np.ndarray, progress: Progress 
         ``UNLABELLED`` where it is not known.
     progress : callable, optional
         Wraps the iterables of work; called with one, its length and what is done.
+    cache : ContentCache, optional
+        For what is found out about pairs.
     """
     images = indexed.readable.assign(label=labels)
     # Equal pictures need no comparison, and thousands of them would crowd out every other neighbour.
     picture, digests = pd.factorize(images["pixels_sha256"])
     first_of = np.unique(picture, return_index=True)[1] if len(digests) else np.empty(0, int)
     signatures = make_signatures(indexed.squares[first_of])
-    heads, compared = compare_neighbours(signatures, progress)
+    heads, compared = compare_neighbours(signatures, progress, PairMemory(cache, digests.tolist()))
     pairs = tuple(
         Pair(int(first_of[pair.first]), int(first_of[pair.second]), pair.overlay)
         for pair in compared

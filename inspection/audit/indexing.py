@@ -1,6 +1,7 @@
 """One look at every photograph: can it be read, what is it, is it well exposed, and what copies are found by."""
 
-from collections.abc import Callable, Iterable
+import json
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -9,14 +10,19 @@ import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
 
+import inspection.audit
+import inspection.data
 from inspection.audit.copies import MIN_PARALLEL
 from inspection.audit.signatures import SIDE, central_square
+from inspection.content_cache import NO_CACHE, ContentCache, describe_origin
 from inspection.data.images import AS_STORED, Decoding, decode, read_file
 from inspection.errors import DataError, ImageError
 from inspection.files import sha256_bytes
 
 DARK, BRIGHT = 5, 250
 """Grey levels up to and from which a pixel shows nothing."""
+
+_PACKAGES = ("numpy", "opencv-python-headless", "pillow")
 
 
 class Facts(NamedTuple):
@@ -89,8 +95,9 @@ def index_images(
     records: pd.DataFrame,
     decoding: Decoding = AS_STORED,
     progress: Callable[..., Iterable] = lambda items, total, what: items,
+    cache: ContentCache = NO_CACHE,
 ) -> IndexedImages:
-    """Decode every listed image once.
+    """Decode every listed image once, or look it up.
 
     Parameters
     ----------
@@ -98,15 +105,14 @@ def index_images(
         From `inspection.data.sources`.
     decoding : Decoding
     progress : callable, optional
-        Wraps the iterable of images; called with it, their number and what is done.
+        Wraps the iterable of images decoded; called with it, their number and what is done.
+    cache : ContentCache, optional
+        For what a look at each file told.
     """
     records = records.sort_values("path", ignore_index=True)
-    # Processes: the decoder takes one image at a time.
-    looks = Parallel(n_jobs=-1 if len(records) >= MIN_PARALLEL else 1, batch_size=16, return_as="generator")(
-        delayed(_look)(path, decoding) for path in records["path"]
-    )
     facts, unreadable, squares = [], [], []
-    for path, look in zip(records["path"], progress(looks, len(records), "reading images"), strict=True):
+    looks = _look_at_all(records["path"].tolist(), decoding, progress, cache)
+    for path, look in zip(records["path"], looks, strict=True):
         if isinstance(look, ImageError):
             unreadable.append(Unreadable(path, str(look)))
         else:
@@ -139,6 +145,49 @@ def check_unreadable(indexed: IndexedImages, max_share: float) -> None:
             f"{n_unreadable} of {n_images} images cannot be read, more than data.max_unreadable_share = {max_share}. "
             f"The first: {indexed.unreadable[0].reason} Mend the files or raise the share."
         )
+
+
+def _look_at_all(
+    paths: list[str], decoding: Decoding, progress: Callable[..., Iterable], cache: ContentCache
+) -> Iterator[tuple[Facts, np.ndarray] | ImageError]:
+    """Yield what `_look` tells of each file, from the cache where the file is known."""
+    origin = describe_origin(
+        [inspection.audit, inspection.data], ("numpy", "opencv-python-headless", "pillow"), decoding
+    )
+    fingerprints = [_fingerprint(path) for path in paths]
+    known = cache.read(origin, filter(None, fingerprints))
+    new = [path for path, fingerprint in zip(paths, fingerprints, strict=True) if fingerprint not in known]
+    # Processes: the decoder takes one image at a time.
+    decoded = Parallel(n_jobs=-1 if len(new) >= MIN_PARALLEL else 1, batch_size=16, return_as="generator")(
+        delayed(_look)(path, decoding) for path in new
+    )
+    looks, found = iter(progress(decoded, len(new), "reading images")), {}
+    for fingerprint in fingerprints:
+        if fingerprint in known:
+            yield _unpack(known[fingerprint])
+            continue
+        look = next(looks)
+        if not isinstance(look, ImageError):
+            found[look[0].sha256] = _pack(*look)
+        yield look
+    cache.write(origin, found)
+
+
+def _fingerprint(path: str) -> str | None:
+    try:
+        return sha256_bytes(read_file(path))
+    except ImageError:
+        # Whoever looks at it says why.
+        return None
+
+
+def _pack(facts: Facts, square: np.ndarray) -> bytes:
+    return json.dumps(facts).encode() + b"\n" + square.tobytes()
+
+
+def _unpack(value: bytes) -> tuple[Facts, np.ndarray]:
+    facts, square = value.split(b"\n", 1)
+    return Facts(*json.loads(facts)), np.frombuffer(square, np.uint8).reshape(SIDE, SIDE)
 
 
 def _look(path: str, decoding: Decoding) -> tuple[Facts, np.ndarray] | ImageError:

@@ -25,6 +25,9 @@ from inspection.audit.registration import (
 )
 from inspection.audit.signatures import RADIUS, SIDE, Signatures, align_spectra, local_mean, texture
 
+PositionPair = tuple[int, int]
+"""Two positions in `Signatures`."""
+
 MIN_OVERLAP = 0.2
 """Of the square: less is too little to compare."""
 
@@ -139,7 +142,7 @@ def overlay(signatures: Signatures, first: int, second: int, min_correlation: fl
 
 
 def overlay_pairs(
-    signatures: Signatures, pairs: Sequence[tuple[int, int]], alignments: np.ndarray, min_correlation: float
+    signatures: Signatures, pairs: Sequence[PositionPair], alignments: np.ndarray, min_correlation: float
 ) -> list[Overlay | None]:
     """Lay the second photograph of each pair over the first.
 

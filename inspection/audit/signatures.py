@@ -4,7 +4,7 @@ The spectrum over angle and log frequency follows Reddy and Chatterji, "An FFT-b
 rotation, and scale-invariant image registration" (IEEE Transactions on Image Processing 5, 1996).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import cv2
@@ -40,8 +40,9 @@ _POLAR_X = (SIDE / 2 + np.outer(np.cos(_ANGLES), _RADII)).astype(np.float32)
 _POLAR_Y = (SIDE / 2 + np.outer(np.sin(_ANGLES), _RADII)).astype(np.float32)
 _N_TURN_FREQUENCIES, _N_SCALE_FREQUENCIES = 32, 12
 """Lowest frequencies of the spectrum that descriptors are made of."""
-_MATCHED = 25
-"""Spectra that are correlated at once: few enough for the cache."""
+_MATCHED, _ALIGNED = 25, 12
+"""Spectra that are correlated at once, few enough for the cache. Always as many: the last digit of a product of
+matrices depends on their size, and what is known of two photographs must not depend on the others."""
 _DESCRIBED = 256
 """Images whose descriptors are computed at once: they take little memory."""
 _BLACK = 3
@@ -179,6 +180,13 @@ def align_spectra(spectrum: np.ndarray, others: np.ndarray) -> np.ndarray:
     ndarray of int, shape (n_others, 2, 2)
         Turn and step, upright and mirrored: the place of the maximum of `match_spectra`, the step as in `SCALE_STEPS`.
     """
+    alignments = [np.empty((0, 2, 2), int)]
+    for some in _in_batches(others, _ALIGNED):
+        alignments.append(_align(spectrum, some))
+    return np.concatenate(alignments)[: len(others)]
+
+
+def _align(spectrum: np.ndarray, others: np.ndarray) -> np.ndarray:
     places = [
         correlation.transpose(1, 0, 2).reshape(len(others), N_ANGLES * len(SCALE_STEPS)).argmax(axis=1)
         for correlation in match_spectra(spectrum, others)
@@ -238,11 +246,18 @@ def spectral_similarity(spectrum: np.ndarray, others: np.ndarray) -> np.ndarray:
         Correlation.
     """
     factors, similarities = _factors(spectrum), [np.empty(0, np.float32)]
-    for start in range(0, len(others), _MATCHED):
-        by_real, by_imaginary = _correlate(factors, others[start : start + _MATCHED])
+    for some in _in_batches(others, _MATCHED):
+        by_real, by_imaginary = _correlate(factors, some)
         best = by_real + np.abs(by_imaginary, out=by_imaginary)
         similarities.append(best.max(axis=0).max(axis=1))
-    return np.concatenate(similarities)
+    return np.concatenate(similarities)[: len(others)]
+
+
+def _in_batches(spectra: np.ndarray, size: int) -> Iterator[np.ndarray]:
+    """Yield so many spectra at a time, and zeros after the last."""
+    for start in range(0, len(spectra), size):
+        some = spectra[start : start + size]
+        yield np.concatenate([some, np.zeros((size - len(some), *some.shape[1:]), some.dtype)])
 
 
 def texture(square: np.ndarray) -> np.ndarray:

@@ -1,16 +1,14 @@
 """Feature vectors of photographs: computed once per image and backbone, kept with what they were computed from."""
 
-import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from zipfile import BadZipFile
 
 import numpy as np
-import onnxruntime
 import pandas as pd
-import PIL
 
+from inspection.content_cache import NO_CACHE, ContentCache, describe_origin
 from inspection.data.images import AS_STORED, Decoding, resize
 from inspection.data.manifest import iterate_pixels
 from inspection.errors import DataError
@@ -19,8 +17,8 @@ from inspection.networks.onnx_models import BATCH_SIZE, OnnxModel, batches, one_
 
 _DAMAGED_ARRAY_ERRORS = (OSError, ValueError, KeyError, EOFError, TypeError, RuntimeError, BadZipFile)
 """RuntimeError covers zipfile's NotImplementedError for an archive whose directory is damaged."""
-CACHE_BATCH = 8 * BATCH_SIZE
-"""Images per file of the side cache: an interrupted run loses at most these."""
+KEPT_TOGETHER = 8 * BATCH_SIZE
+"""Images whose vectors are kept at once: an interrupted run loses at most these."""
 
 
 @dataclass(frozen=True)
@@ -42,14 +40,13 @@ class Features:
 def extract_features(
     backbone_path: str | Path,
     rows: pd.DataFrame,
-    cache_folder: str | Path,
+    cache: ContentCache = NO_CACHE,
     progress: Callable[[Iterable[np.ndarray], int], Iterable[np.ndarray]] = lambda images, total: images,
     decoding: Decoding = AS_STORED,
 ) -> Features:
-    """Run a backbone over the images of a manifest, computing only what the side cache does not hold.
+    """Run a backbone over the images of a manifest, computing only what the cache does not hold.
 
-    The cache is keyed by the decoded pixels and by everything that makes vectors of them, see `cache_key`; deleting it
-    costs time only.
+    Vectors are kept by the decoded pixels and by everything that makes vectors of them, see `origin_of`.
 
     Parameters
     ----------
@@ -57,9 +54,9 @@ def extract_features(
         ONNX file of the backbone.
     rows : DataFrame
         Rows of a manifest.
-    cache_folder : str or Path
+    cache : ContentCache, optional
     progress : callable, optional
-        Wraps the iterable of images read, which is at most `CACHE_BATCH` ahead; called with it and their number.
+        Wraps the iterable of images read, which is at most `KEPT_TOGETHER` ahead; called with it and their number.
     decoding : Decoding
         The one ``prepare`` used.
 
@@ -70,30 +67,28 @@ def extract_features(
     """
     data = Path(backbone_path).read_bytes()
     fingerprint = sha256_bytes(data)
-    cache = Path(cache_folder) / cache_key(fingerprint)
-    known = _read_cache(cache)
+    origin = origin_of(fingerprint)
+    known = {key: np.frombuffer(value, "<f4") for key, value in cache.read(origin, rows["pixels_sha256"]).items()}
     # By their pixels: another decoding makes another picture of the same file.
     new = rows[~rows["pixels_sha256"].isin(known)].drop_duplicates("pixels_sha256")
     if len(new):
         model = OnnxModel(data, str(backbone_path))
         pixels = (resize(image, model.image_size) for image in iterate_pixels(new, decoding))
         images = zip(new["pixels_sha256"], progress(pixels, len(new)), strict=True)
-        for batch in one_ahead(batches(images, CACHE_BATCH)):
-            names = np.array([name for name, _ in batch])
+        for batch in one_ahead(batches(images, KEPT_TOGETHER)):
             vectors = model.run(np.stack([image for _, image in batch]), "features")
-            known.update(zip(names.tolist(), vectors, strict=True))
-            with replacing(cache / f"{names[0]}.npz") as temporary:
-                np.savez(temporary, names=names, vectors=vectors)
+            computed = dict(zip([name for name, _ in batch], vectors, strict=True))
+            known.update(computed)
+            cache.write(origin, {name: vector.astype("<f4").tobytes() for name, vector in computed.items()})
     vectors = np.stack([known[name] for name in rows["pixels_sha256"]])
     return Features(vectors, rows["sha256"].to_numpy(dtype=str), fingerprint)
 
 
-def cache_key(backbone_sha256: str) -> str:
-    """Return the name of the folder that holds the vectors of one backbone as this installation computes them.
+def origin_of(backbone_sha256: str) -> str:
+    """Return what stands for everything that makes a vector of pixels.
 
-    It stands for the network, the versions of ONNX Runtime and Pillow, and what `inspection.data.images.resize` does:
-    two test pictures, one scaled down and one up, show any change of it, which a version written down by hand would
-    not. To hash every resized photograph instead would mean to decode them all in every run.
+    That is the network, the versions of ONNX Runtime and Pillow, and what `inspection.data.images.resize` does: two
+    test pictures, one scaled down and one up, show any change of it.
 
     Parameters
     ----------
@@ -107,13 +102,8 @@ def cache_key(backbone_sha256: str) -> str:
     """
     rows, columns, channels = np.ogrid[:97, :61, :3]
     picture = ((rows * 7 + columns * 11 + channels * 31) ** 2 % 251).astype(np.uint8)
-    key = {
-        "backbone": backbone_sha256,
-        "resize": [sha256_bytes(resize(picture, size).tobytes()) for size in (32, 128)],
-        "onnxruntime": onnxruntime.__version__,
-        "pillow": PIL.__version__,
-    }
-    return sha256_bytes(json.dumps(key).encode())
+    resized = [sha256_bytes(resize(picture, size).tobytes()) for size in (32, 128)]
+    return describe_origin([], ("onnxruntime", "pillow"), (backbone_sha256, resized))
 
 
 def write_features(path: str | Path, features: Features) -> None:
@@ -160,14 +150,3 @@ def read_features(path: str | Path, rows: pd.DataFrame) -> Features:
     if features.image_sha256.tolist() != rows["sha256"].tolist():
         raise DataError(f"{path} was computed for other images than the manifest lists; run `dvc repro`.")
     return features
-
-
-def _read_cache(folder: Path) -> dict[str, np.ndarray]:
-    known: dict[str, np.ndarray] = {}
-    for path in sorted(folder.glob("*.npz")):
-        try:
-            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
-                known.update(zip(arrays["names"].tolist(), arrays["vectors"], strict=True))
-        except _DAMAGED_ARRAY_ERRORS:
-            print(f"{path}: damaged feature cache; its images are computed again")
-    return known

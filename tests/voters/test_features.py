@@ -1,15 +1,16 @@
-"""The side cache of feature vectors: computed once per image and backbone, never stale, never lost."""
+"""Feature vectors: computed once per image and backbone, never stale, never lost; and their files."""
 
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import pandas as pd
-import PIL
 import pytest
 from PIL import Image
 
+from inspection import versions
 from inspection.audit.indexing import index_images
+from inspection.content_cache import ContentCache
 from inspection.data.images import Decoding, decode_file
 from inspection.data.sources import list_images
 from inspection.errors import DataError, ImageError
@@ -41,7 +42,7 @@ class FakeModel:
 @pytest.fixture(autouse=True)
 def fake_model(monkeypatch):
     monkeypatch.setattr(features, "OnnxModel", FakeModel)
-    monkeypatch.setattr(features, "CACHE_BATCH", 2)
+    monkeypatch.setattr(features, "KEPT_TOGETHER", 2)
     monkeypatch.setattr(FakeModel, "computed", [])
 
 
@@ -65,19 +66,20 @@ def backbone(tmp_path):
 
 
 @pytest.fixture
-def extract(backbone, tmp_path):
+def cache(tmp_path):
+    return ContentCache(tmp_path / "cache.sqlite", 10**6)
+
+
+@pytest.fixture
+def extract(backbone, cache):
     """Call extract_features and tell how many images it computed."""
 
     def run(rows, **options):
         before = len(FakeModel.computed)
-        extracted = extract_features(backbone, rows, tmp_path / "cache", **options)
+        extracted = extract_features(backbone, rows, cache, **options)
         return extracted, len(FakeModel.computed) - before
 
     return run
-
-
-def cache_files(tmp_path):
-    return sorted((tmp_path / "cache").rglob("*.npz"))
 
 
 def expected_vectors(rows, length=8):
@@ -216,8 +218,8 @@ def nearest(pixels, size):
     ("module", "name", "value"),
     [
         (features, "resize", nearest),
-        (onnxruntime, "__version__", "0.0.1"),
-        (PIL, "__version__", "0.0.1"),
+        (versions, "version", lambda package: "0.0.1" if package == "onnxruntime" else version(package)),
+        (versions, "version", lambda package: "0.0.1" if package == "pillow" else version(package)),
     ],
     ids=["resize", "onnxruntime", "pillow"],
 )
@@ -230,12 +232,12 @@ def test_what_changes_the_vectors_is_computed_anew(rows, extract, monkeypatch, m
     assert extract(rows)[1] == 0, "the vectors of before are kept as well"
 
 
-def test_the_vectors_are_of_the_resize_in_use(tmp_path, backbone, monkeypatch):
+def test_the_vectors_are_of_the_resize_in_use(tmp_path, backbone, cache, monkeypatch):
     write_class_folders(tmp_path / "large", 4, size=64)
     large = index_images(list_images(tmp_path / "large")).readable
-    smooth = extract_features(backbone, large, tmp_path / "cache").vectors
+    smooth = extract_features(backbone, large, cache).vectors
     monkeypatch.setattr(features, "resize", nearest)
-    rough = extract_features(backbone, large, tmp_path / "cache").vectors
+    rough = extract_features(backbone, large, cache).vectors
     corners = [nearest(decode_file(path).pixels, 16)[0, 0, 0] for path in large["path"]]
     assert rough[:, 1].tolist() == corners
     assert not np.array_equal(smooth, rough)
@@ -243,52 +245,34 @@ def test_the_vectors_are_of_the_resize_in_use(tmp_path, backbone, monkeypatch):
 
 def test_a_deleted_cache_costs_time_only(rows, extract, tmp_path):
     first, _ = extract(rows)
-    assert len(cache_files(tmp_path)) == 4  # eight images in batches of two
-    for path in cache_files(tmp_path)[:2]:
-        path.unlink()
+    (tmp_path / "cache.sqlite").unlink()
     again, n_computed = extract(rows)
-    assert n_computed == 4
+    assert n_computed == 8
     assert np.array_equal(again.vectors, first.vectors)
 
 
-@pytest.mark.parametrize(
-    "damage", [lambda data: b"", lambda data: b"not a zip file", lambda data: data[:-30], lambda data: data[:40]]
-)
-def test_a_damaged_cache_file_is_computed_again(rows, extract, tmp_path, capsys, damage):
+def test_a_flipped_number_in_the_cache_is_computed_again(rows, extract, tmp_path, capsys):
     first, _ = extract(rows)
-    path = cache_files(tmp_path)[1]
-    path.write_bytes(damage(path.read_bytes()))
+    path = tmp_path / "cache.sqlite"
+    data = bytearray(path.read_bytes())
+    data[data.index(first.vectors[3].tobytes())] ^= 64
+    path.write_bytes(data)
     again, n_computed = extract(rows)
-    assert n_computed == 2
+    assert n_computed == 1
     assert np.array_equal(again.vectors, first.vectors)
-    assert f"{path}: damaged feature cache; its images are computed again" in capsys.readouterr().out
-    # And mended: the third run knows every image and complains of nothing.
+    assert capsys.readouterr().out == f"{path}: 1 entries are damaged; what they held is computed again\n"
+    # And mended.
     assert extract(rows)[1] == 0
     assert capsys.readouterr().out == ""
 
 
-def test_a_flipped_number_in_the_cache_is_noticed(rows, extract, tmp_path):
-    first, _ = extract(rows)
-    path = cache_files(tmp_path)[0]
-    with np.load(path) as arrays:
-        vector = arrays["vectors"][0].tobytes()
-    data = path.read_bytes()
-    at = data.index(vector)
-    path.write_bytes(data[:at] + bytes([data[at] ^ 64]) + data[at + 1 :])
-    again, n_computed = extract(rows)
-    assert n_computed == 2
-    assert np.array_equal(again.vectors, first.vectors)
-
-
-def test_an_interrupted_run_keeps_the_batches_it_finished(rows, extract, tmp_path):
+def test_an_interrupted_run_keeps_the_batches_it_finished(rows, extract):
     changed = Path(rows["path"][5])
     original = changed.read_bytes()
     draw_part(99, True, 16).save(changed)
     with pytest.raises(DataError, match=r"part_001\.png changed since the manifest was written"):
         extract(rows)
-    # Batches (0, 1) and (2, 3) were written; the one of image 5 was not, and nothing half-written is left.
-    assert len(cache_files(tmp_path)) == 2
-    assert len(list((tmp_path / "cache").rglob("*.*"))) == 2
+    # Batches (0, 1) and (2, 3) were kept; the one of image 5 was not.
     changed.write_bytes(original)
     extracted, n_computed = extract(rows)
     assert n_computed == 4
