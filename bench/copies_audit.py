@@ -38,8 +38,10 @@ from tqdm import tqdm
 from bench.made_copies import COMBINED, KINDS, RESIZED, File, encode, make_copy
 from inspection.audit.findings import audit_images
 from inspection.audit.indexing import index_images
+from inspection.config import load_params
 from inspection.data.sources import list_any
 from inspection.labels import UNLABELLED
+from stages.running import open_cache
 
 ELPV = Path("data/elpv/images")
 PICTURES = {
@@ -192,8 +194,10 @@ def write_folder(
 
 def audit(folder: Path) -> pd.DataFrame:
     """Return the images with what ``python -m inspection audit`` finds."""
-    indexed = index_images(list_any(folder).records)
-    return audit_images(indexed, np.full(len(indexed.readable), UNLABELLED)).images
+    # The originals are in every folder.
+    cache = open_cache(load_params().cache.max_megabytes)
+    indexed = index_images(list_any(folder).records, cache=cache)
+    return audit_images(indexed, np.full(len(indexed.readable), UNLABELLED), cache=cache).images
 
 
 def score(kind: str, folders: list[list[Planted]]) -> dict:

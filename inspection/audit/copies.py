@@ -195,17 +195,17 @@ def _find_candidates(
     search = NearestNeighbors(n_neighbors=n_neighbours, metric="cosine", algorithm="brute").fit(vectors)
     # Without an argument a row is not its own neighbour.
     known = memory.recall(images, images[search.kneighbors(return_distance=False)])
-    has_new = np.isnan(known.similarities).any(axis=1)
+    is_new = np.isnan(known.similarities)
 
     def rows_completed() -> Iterator[int]:
         batches = list(gen_batches(len(images), _BATCH))
         tasks = (delayed(_complete)(signatures.spectra, known[batch]) for batch in batches)
-        for batch, completed in zip(batches, _run(tasks, parallel, has_new.sum()), strict=True):
+        for batch, completed in zip(batches, _run(tasks, parallel, is_new.sum() // n_neighbours), strict=True):
             known.similarities[batch], known.alignments[batch] = completed.similarities, completed.alignments
             yield from range(batch.start, batch.stop)
 
     candidates = [_best_pairs(known, row) for row in progress(rows_completed(), len(images), "finding candidates")]
-    memory.keep(known[has_new])
+    memory.keep(known[is_new.any(axis=1)])
     return candidates
 
 

@@ -67,8 +67,8 @@ class Audit:
         again, or parts that cannot be told apart. Their labels may differ without contradicting each other: one crop
         shows a defect that another leaves out.
         """
-        sets = [rows for _, rows in self.images.groupby("series") if rows["photograph"].nunique() > 1]
-        return sorted((rows["path"].tolist() for rows in sets), key=_largest_first)
+        several = self.images[self.images.groupby("series")["photograph"].transform("nunique") > 1]
+        return sorted((rows["path"].tolist() for _, rows in several.groupby("series")), key=_largest_first)
 
     def leaks(self) -> Iterator[tuple[int, int]]:
         """Yield the positions of every test image and training image that are one photograph."""

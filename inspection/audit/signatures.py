@@ -37,10 +37,11 @@ N_HARMONICS = N_ANGLES // 2 + 1
 _RADII = np.exp(np.log(_MIN_RADIUS) + LOG_STEP * np.arange(N_RADII))
 _ANGLES = np.pi / N_ANGLES * np.arange(N_ANGLES)
 _POLAR_X = (SIDE / 2 + np.outer(np.cos(_ANGLES), _RADII)).astype(np.float32)
-_POLAR_Y = (SIDE / 2 + np.outer(np.sin(_ANGLES), _RADII)).astype(np.float32)
+_POLAR_Y = np.outer(np.sin(_ANGLES), _RADII).astype(np.float32)
+_TAPER = np.hanning(N_RADII).astype(np.float32)
 _N_TURN_FREQUENCIES, _N_SCALE_FREQUENCIES = 32, 12
 """Lowest frequencies of the spectrum that descriptors are made of."""
-_MATCHED, _ALIGNED = 25, 12
+_MATCHED, _ALIGNED = 5, 4
 """Spectra that are correlated at once, few enough for the cache. Always as many: the last digit of a product of
 matrices depends on their size, and what is known of two photographs must not depend on the others."""
 _DESCRIBED = 256
@@ -324,7 +325,8 @@ def _cut_to_content(grey: np.ndarray) -> np.ndarray:
 
 def _log_polar_spectrum(detail: np.ndarray) -> np.ndarray:
     """Return the magnitude over angle and log frequency, centred and of norm 1; shape (128, 64)."""
-    magnitude = np.abs(fft.fftshift(fft.fft2(detail * WINDOW)))
-    log_polar = cv2.remap(np.log1p(magnitude).astype(np.float32), _POLAR_X, _POLAR_Y, cv2.INTER_LINEAR)
-    tapered = (log_polar - log_polar.mean()) * np.hanning(N_RADII).astype(np.float32)
+    # Half a turn of angles needs the frequencies below the centre only, the others are their mirror image.
+    magnitude = np.abs(fft.fftshift(fft.rfft2(detail * WINDOW, axes=(1, 0)), axes=1))
+    log_polar = cv2.remap(np.log1p(magnitude), _POLAR_X, _POLAR_Y, cv2.INTER_LINEAR)
+    tapered = (log_polar - log_polar.mean()) * _TAPER
     return tapered / (np.linalg.norm(tapered) + 1e-6)
