@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -216,19 +217,15 @@ def test_an_origin_stands_for_code_versions_and_settings(tmp_path, monkeypatch):
     module = package / "module.py"
     module.write_text("VALUE = 1\n", encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
-    import a_package_of_this_test
-    import a_package_of_this_test.module
+    made, its_module = (import_module(f"{package.name}{name}") for name in ("", ".module"))
 
     def origins():
-        return [
-            describe_origin([a_package_of_this_test], ("numpy",), (1, "a")),
-            describe_origin([a_package_of_this_test.module], ("numpy",), (1, "a")),
-        ]
+        return [describe_origin([code], ("numpy",), (1, "a")) for code in (made, its_module)]
 
     first = origins()
     assert origins() == first
-    assert describe_origin([a_package_of_this_test], ("numpy",), (2, "a")) != first[0]
-    assert describe_origin([a_package_of_this_test], (), (1, "a")) != first[0]
+    assert describe_origin([made], ("numpy",), (2, "a")) != first[0]
+    assert describe_origin([made], (), (1, "a")) != first[0]
     with monkeypatch.context() as changed:
         changed.setattr(versions, "version", lambda package: "0.0.1")
         assert set(origins()).isdisjoint(first)
