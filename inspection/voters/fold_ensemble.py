@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.special import expit
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.ensemble import RandomForestClassifier
 
 from inspection.labels import CLASS_NAMES, DEFECTIVE
 
@@ -93,4 +94,19 @@ def raw_scores(model: ClassifierMixin, features: np.ndarray) -> np.ndarray:
     """
     if hasattr(model, "decision_function"):
         return np.asarray(model.decision_function(features), dtype=float)
-    return np.asarray(model.predict_proba(features), dtype=float)[:, DEFECTIVE]
+    of_model = _forest_proba if isinstance(model, RandomForestClassifier) else type(model).predict_proba
+    proba = of_model(model, features)
+    return np.asarray(proba, dtype=float)[:, DEFECTIVE]
+
+
+def _forest_proba(forest: RandomForestClassifier, features: np.ndarray) -> np.ndarray:
+    """Return what the forest's ``predict_proba`` does, to the last bit.
+
+    That checks every tree again, which takes many times as long as asking the trees about one photograph.
+    """
+    # What scikit-learn's trees are made for.
+    points = np.ascontiguousarray(features, dtype=np.float32)
+    total = np.zeros((len(points), len(CLASS_NAMES)))
+    for tree in forest.estimators_:
+        total += tree.tree_.predict(points)
+    return total / len(forest.estimators_)

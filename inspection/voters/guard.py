@@ -2,14 +2,14 @@
 
 import io
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from math import ceil
 from pathlib import Path
 from zipfile import BadZipFile
 
 import numpy as np
 from sklearn.neighbors import NearestNeighbors
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from inspection.errors import ModelsError
 from inspection.files import replacing
@@ -99,7 +99,9 @@ class Guard:
         if not len(features):
             return np.empty((0, n_neighbours), dtype=int), np.empty((0, n_neighbours))
         points = _standardise(features, self.mean, self.deviation).astype(np.float32)
-        positions = self._search.kneighbors(points, n_neighbours, return_distance=False)
+        # One thread: several wait for each other ten times as long as the search of one photograph takes.
+        with _threads().limit(limits=1):
+            positions = self._search.kneighbors(points, n_neighbours, return_distance=False)
         # Again, one by one: the search subtracts large numbers, which leaves copies a little apart.
         columns = [_distances(points, self.bank[column]) for column in positions.T]
         distances = np.column_stack(columns)
@@ -109,6 +111,12 @@ class Guard:
     @cached_property
     def _search(self) -> NearestNeighbors:
         return NearestNeighbors(algorithm="brute").fit(self.bank.astype(np.float32))
+
+
+@cache
+def _threads() -> ThreadpoolController:
+    """Return the handle of the libraries' threads, which takes milliseconds to make."""
+    return ThreadpoolController()
 
 
 def fit_guard(vectors: np.ndarray, paths: np.ndarray, folds: np.ndarray, false_alarm_rate: float) -> Guard:
@@ -133,10 +141,9 @@ def fit_guard(vectors: np.ndarray, paths: np.ndarray, folds: np.ndarray, false_a
         The same for any number of threads.
     """
     distances = np.empty(len(vectors))
-    with threadpool_limits(1):
-        for fold in np.unique(folds):
-            rest = folds != fold
-            distances[~rest] = _fit(vectors[rest], paths[rest], np.inf).distances(vectors[~rest])
+    for fold in np.unique(folds):
+        rest = folds != fold
+        distances[~rest] = _fit(vectors[rest], paths[rest], np.inf).distances(vectors[~rest])
     rank = min(ceil((len(vectors) + 1) * (1 - false_alarm_rate)), len(vectors))
     return _fit(vectors, paths, float(np.sort(distances)[rank - 1]))
 
