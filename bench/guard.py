@@ -58,7 +58,7 @@ def main() -> None:
 
 def read_source(source: str, backbone: str, params: Params) -> tuple[pd.DataFrame, np.ndarray]:
     """Return the divided images of a source and their features."""
-    images, _ = audited_images(source, params.data)
+    images, _ = audited_images(source, params)
     rows = divide(images.assign(group=images["series"], split=""), params.data, params.seed).images
     return rows, extract_features(backbone, rows, open_cache(params.cache.max_megabytes), show_progress).vectors
 

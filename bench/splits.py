@@ -20,7 +20,7 @@ from inspection.audit.findings import audit_images
 from inspection.audit.indexing import index_images
 from inspection.audit.leakage_probe import nearest_neighbour_accuracy
 from inspection.audit.signatures import descriptors
-from inspection.config import DataParams, load_params
+from inspection.config import Params, load_params
 from inspection.data.manifest import label_of, weigh_images
 from inspection.data.sources import group_by_name, list_images
 from inspection.data.splits import divide
@@ -41,7 +41,7 @@ def main() -> None:
     arguments = parser.parse_args()
     params = load_params()
     source = arguments.source or params.data.source
-    images, memory_vectors = audited_images(source, params.data)
+    images, memory_vectors = audited_images(source, params)
     backbone = f"models/backbones/{arguments.backbone}.onnx"
     vectors = extract_features(backbone, images, open_cache(params.cache.max_megabytes), show_progress).vectors
     rows = []
@@ -63,13 +63,13 @@ def show_progress(items, total: int, what: str = "features"):
     return tqdm(items, total=total, desc=what)
 
 
-def audited_images(source: str, params: DataParams) -> tuple[pd.DataFrame, np.ndarray]:
+def audited_images(source: str, params: Params) -> tuple[pd.DataFrame, np.ndarray]:
     """Return the images of a source without contradicting copies, and the vectors memory compares."""
-    indexed = index_images(list_images(source, classes=params.classes), progress=show_progress)
-    audit = audit_images(
-        indexed, label_of(indexed.readable["defect_probability"], params.defect_threshold), show_progress
-    )
-    images = audit.images.assign(weight=weigh_images(audit.images, params))
+    data, cache = params.data, open_cache(params.cache.max_megabytes)
+    indexed = index_images(list_images(source, classes=data.classes), progress=show_progress, cache=cache)
+    labels = label_of(indexed.readable["defect_probability"], data.defect_threshold)
+    audit = audit_images(indexed, labels, show_progress, cache)
+    images = audit.images.assign(weight=weigh_images(audit.images, data))
     images = images[images.groupby("photograph")["label"].transform("nunique") == 1]
     # Positions point into the list of all images; names stay true when some are left out.
     for column in ("photograph", "series"):
