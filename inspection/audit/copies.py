@@ -1,6 +1,6 @@
 """Copies of one photograph among thousands: candidates by nearest neighbours, each confirmed by registration."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, repeat
 from operator import attrgetter, itemgetter
@@ -14,7 +14,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import gen_batches
 
 from inspection.audit.overlays import Overlay, PositionPair, overlay_pairs
-from inspection.audit.pair_memory import NOT_ALIGNED, Neighbourhood, PairMemory, forget_pairs
+from inspection.audit.pair_memory import NOT_ALIGNED, Neighbourhood, PairMemory
 from inspection.audit.signatures import (
     Signatures,
     align_spectra,
@@ -22,6 +22,7 @@ from inspection.audit.signatures import (
     reverse_alignment,
     spectral_similarity,
 )
+from inspection.content_cache import NO_CACHE, ContentCache
 from inspection.data.groups import first_members
 
 N_NEIGHBOURS = 100
@@ -35,10 +36,6 @@ part and more than 99 of 100 copies reach it."""
 MAX_RESIDUAL = 0.95
 """In multiples of what interpolation and compression leave in a copy; another exposure begins right above."""
 MAX_GRAIN = 1.8
-MAX_TURNED_RESIDUAL = 1.1
-"""For two that are turned against each other, as exposures are not, see `MAX_TURN`: fine regular texture loses more in
-the interpolation of a turn. Chosen between copies of textures and the nearest strangers among cells and castings."""
-MAX_TURNED_GRAIN = 2.1
 MAX_TAIL = 2.0
 MAX_STRETCH = 1.15
 MAX_COPY_GAIN = 1.1
@@ -111,13 +108,14 @@ def is_copy(laid: Overlay | None) -> bool:
     ----------
     laid : Overlay or None
     """
-    if laid is None or laid.tail > MAX_TAIL or laid.stretch > MAX_STRETCH:
-        return False
-    if laid.turn > MAX_TURN:
-        return laid.residual <= MAX_TURNED_RESIDUAL and laid.grain <= MAX_TURNED_GRAIN
-    has_other_gain = max(laid.gain, 1 / laid.gain) > MAX_COPY_GAIN
-    is_exposure = has_other_gain and laid.coherence < MIN_COPY_COHERENCE
-    return laid.residual <= MAX_RESIDUAL and laid.grain <= MAX_GRAIN and not is_exposure
+    return (
+        laid is not None
+        and laid.residual <= MAX_RESIDUAL
+        and laid.tail <= MAX_TAIL
+        and laid.grain <= MAX_GRAIN
+        and laid.stretch <= MAX_STRETCH
+        and not _are_exposures(laid)
+    )
 
 
 def is_series(laid: Overlay | None) -> bool:
@@ -136,8 +134,13 @@ def is_series(laid: Overlay | None) -> bool:
     )
 
 
+def _are_exposures(laid: Overlay) -> bool:
+    has_other_gain = max(laid.gain, 1 / laid.gain) > MAX_COPY_GAIN
+    return has_other_gain and laid.turn <= MAX_TURN and laid.coherence < MIN_COPY_COHERENCE
+
+
 def compare_neighbours(
-    signatures: Signatures, progress: Progress = no_progress, memory: PairMemory | None = None
+    signatures: Signatures, progress: Progress = no_progress, cache: ContentCache = NO_CACHE, pixels: Sequence[str] = ()
 ) -> tuple[np.ndarray, list[Pair]]:
     """Find the copies among photographs.
 
@@ -145,8 +148,10 @@ def compare_neighbours(
     ----------
     signatures : Signatures
     progress : callable, optional
-    memory : PairMemory, optional
-        Of the same photographs: what it knows is not computed again, and what it does not is kept.
+    cache : ContentCache, optional
+        What it knows of two photographs is not computed again, and what it does not is kept.
+    pixels : sequence of str, optional
+        ``pixels_sha256`` of each photograph, by which the cache knows it.
 
     Returns
     -------
@@ -155,7 +160,7 @@ def compare_neighbours(
     pairs : list of Pair
         Every comparison made, by position; neighbours that are known to be copies already are not compared again.
     """
-    memory = memory or forget_pairs(len(signatures))
+    memory = PairMemory(cache, pixels or [""] * len(signatures), MIN_CORRELATION)
     photographs: DisjointSet = DisjointSet(range(len(signatures)))
     pairs: list[Pair] = []
     planned: set[PositionPair] = set()

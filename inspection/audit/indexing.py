@@ -1,6 +1,7 @@
 """One look at every photograph: can it be read, what is it, is it well exposed, and what copies are found by."""
 
 import json
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -10,11 +11,11 @@ import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
 
-import inspection.audit
-import inspection.data
+from inspection.audit import signatures
 from inspection.audit.copies import MIN_PARALLEL
 from inspection.audit.signatures import SIDE, central_square
 from inspection.content_cache import NO_CACHE, ContentCache, describe_origin
+from inspection.data import image_checks, images
 from inspection.data.images import AS_STORED, Decoding, decode, read_file
 from inspection.errors import DataError, ImageError
 from inspection.files import sha256_bytes
@@ -22,6 +23,7 @@ from inspection.files import sha256_bytes
 DARK, BRIGHT = 5, 250
 """Grey levels up to and from which a pixel shows nothing."""
 
+_CODE = [sys.modules[__name__], signatures, images, image_checks]
 _PACKAGES = ("numpy", "opencv-python-headless", "pillow")
 
 
@@ -151,9 +153,7 @@ def _look_at_all(
     paths: list[str], decoding: Decoding, progress: Callable[..., Iterable], cache: ContentCache
 ) -> Iterator[tuple[Facts, np.ndarray] | ImageError]:
     """Yield what `_look` tells of each file, from the cache where the file is known."""
-    origin = describe_origin(
-        [inspection.audit, inspection.data], ("numpy", "opencv-python-headless", "pillow"), decoding
-    )
+    origin = describe_origin(_CODE, _PACKAGES, decoding)
     fingerprints = [_fingerprint(path) for path in paths]
     known = cache.read(origin, filter(None, fingerprints))
     new = [path for path, fingerprint in zip(paths, fingerprints, strict=True) if fingerprint not in known]

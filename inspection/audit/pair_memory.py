@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-import inspection.audit
+from inspection.audit import overlays, registration, signatures
 from inspection.audit.overlays import Overlay, PositionPair
-from inspection.content_cache import NO_CACHE, ContentCache, describe_origin
+from inspection.content_cache import ContentCache, describe_origin
 
 NOT_ALIGNED = np.iinfo(np.int16).min
 """In place of an alignment."""
@@ -52,15 +52,17 @@ class PairMemory:
     cache : ContentCache
     pixels : sequence of str
         ``pixels_sha256`` of each photograph, by position.
+    min_correlation : float in [-1, 1]
+        As in `inspection.audit.overlays.overlay`, for the overlays.
     """
 
-    def __init__(self, cache: ContentCache, pixels: Sequence[str]):
+    def __init__(self, cache: ContentCache, pixels: Sequence[str], min_correlation: float):
         self._cache = cache
         self._pixels = list(pixels)
         digests = (hashlib.sha256(fingerprint.encode()).digest() for fingerprint in self._pixels)
         self._digests = np.frombuffer(b"".join(digests), "V32")
-        code = describe_origin([inspection.audit], _PACKAGES)
-        self._of_neighbours, self._of_overlays = f"neighbours {code}", f"overlays {code}"
+        self._of_neighbours = describe_origin([signatures], _PACKAGES, "neighbours")
+        self._of_overlays = describe_origin([signatures, registration, overlays], _PACKAGES, min_correlation)
 
     def recall(self, images: np.ndarray, neighbours: np.ndarray) -> Neighbourhood:
         """Return what is known of images and their neighbours.
@@ -129,16 +131,6 @@ class PairMemory:
 
     def _key(self, pair: PositionPair, alignment: np.ndarray) -> str:
         return f"{self._pixels[pair[0]]} {self._pixels[pair[1]]} {alignment.tolist()}"
-
-
-def forget_pairs(n_images: int) -> PairMemory:
-    """Return a memory of nothing, which keeps nothing.
-
-    Parameters
-    ----------
-    n_images : int
-    """
-    return PairMemory(NO_CACHE, [""] * n_images)
 
 
 def _pack(laid: Overlay | None) -> bytes:

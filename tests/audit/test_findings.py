@@ -140,7 +140,7 @@ def compared(monkeypatch):
         squares[:, 0, 0] = [ord(content) for content in pixels]
         seen = []
 
-        def compare(signatures, progress, memory):
+        def compare(signatures, progress, cache, pixels):
             seen.append(signatures.squares[:, 0, 0].tolist())
             return np.array(heads, int), [Pair(*pair) for pair in pairs]
 

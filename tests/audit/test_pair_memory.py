@@ -11,7 +11,7 @@ from inspection.audit import copies, indexing
 from inspection.audit.findings import Audit, as_report, audit_images
 from inspection.audit.indexing import index_images
 from inspection.audit.overlays import Overlay
-from inspection.audit.pair_memory import NOT_ALIGNED, Neighbourhood, PairMemory, forget_pairs
+from inspection.audit.pair_memory import NOT_ALIGNED, Neighbourhood, PairMemory
 from inspection.content_cache import NO_CACHE, ContentCache
 from inspection.data.sources import list_any
 from inspection.labels import UNLABELLED
@@ -163,7 +163,7 @@ def test_an_interrupted_audit_keeps_what_it_found(folder, cache, computed, monke
 
 
 def test_neighbours_are_known_by_their_pixels(cache):
-    memory = PairMemory(cache, ["a", "b", "c", "d"])
+    memory = PairMemory(cache, ["a", "b", "c", "d"], 0.75)
     known = Neighbourhood(
         np.array([0, 2]),
         np.array([[1, 2], [3, 0]]),
@@ -172,7 +172,7 @@ def test_neighbours_are_known_by_their_pixels(cache):
     )
     memory.keep(known)
     # The same photographs in another order, and one that is new.
-    later = PairMemory(cache, ["c", "new", "d", "a"])
+    later = PairMemory(cache, ["c", "new", "d", "a"], 0.75)
     found = later.recall(np.array([0, 1, 3]), np.array([[3, 1], [0, 2], [1, 0]]))
     np.testing.assert_array_equal(found.similarities, np.array([[-1.0, np.nan], [np.nan] * 2, [np.nan, 0.25]]))
     assert found.alignments[0, 0].tolist() == [[12, 13], [14, 15]]
@@ -181,7 +181,7 @@ def test_neighbours_are_known_by_their_pixels(cache):
 
 
 def test_overlays_come_back_to_the_last_digit(cache):
-    memory = PairMemory(cache, ["a", "b", "c"])
+    memory = PairMemory(cache, ["a", "b", "c"], 0.75)
     transform = np.array([[0.1, 1 / 3, 2e-8], [-7.7, 1, 123.456]], np.float32)
     laid = Overlay(transform, 0.1 + 0.2, 1 / 3, 2 / 3, -0.5, 0.999999999999, 1e-300)
     alignments = {(0, 1): np.array([[1, -2], [3, 4]]), (0, 2): np.zeros((2, 2), int)}
@@ -193,12 +193,5 @@ def test_overlays_come_back_to_the_last_digit(cache):
     assert found[0, 1].transform.tobytes() == transform.tobytes()
     # From another start, or the other way round, a comparison may end elsewhere.
     assert memory.overlays({(0, 1): np.array([[1, -2], [3, 5]])}) == {}
-    assert PairMemory(cache, ["b", "a"]).overlays({(0, 1): alignments[0, 1]}) == {}
-
-
-def test_without_a_cache_nothing_is_remembered(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    memory = forget_pairs(2)
-    memory.keep_overlays({(0, 1): np.zeros((2, 2), int)}, {(0, 1): None})
-    assert memory.overlays({(0, 1): np.zeros((2, 2), int)}) == {}
-    assert list(tmp_path.iterdir()) == []
+    assert PairMemory(cache, ["b", "a"], 0.75).overlays({(0, 1): alignments[0, 1]}) == {}
+    assert PairMemory(cache, ["a", "b", "c"], 0.7).overlays(alignments) == {}
