@@ -12,7 +12,7 @@ else
 PACKAGES := --requirement requirements.txt
 endif
 
-.PHONY: repro test app experiments results lint lock browser
+.PHONY: repro test app experiments results bench profile lint lock browser
 
 repro: $(VENV)/installed
 	dvc repro
@@ -35,7 +35,20 @@ results: $(VENV)/installed
 	python -m bench.protocols --protocols a
 	python -m bench.protocols --protocols b --seeds 3
 	python -m bench.protocols --protocols c --seeds 1
-	python -m bench.protocols --protocols a --networks efficientnet_lite0
+	python -m bench.protocols --protocols a --networks efficientnet_lite0 --seeds 2
+
+# The tables of docs/benchmarks.md, beside other tools; about half an hour on an idle machine with two cores.
+bench: $(VENV)/installed-bench
+	dvc repro
+	python -m bench.throughput
+	python -m bench.serving
+	python -m bench.audit_peers
+	python -m bench.training_peers
+
+# Where a stage spends its time, as a flame graph: make profile STAGE="prepare" or STAGE="extract_features --backbone ..."
+STAGE ?= prepare
+profile: $(VENV)/installed-bench
+	py-spy record --subprocesses --output profile.svg -- python -m stages.$(STAGE)
 
 lint: $(VENV)/installed-dev
 	ruff check .
@@ -48,6 +61,7 @@ lock: $(VENV)/installed-dev
 	uv pip compile --universal --python-version 3.11 --no-emit-index-url --custom-compile-command "make lock" -q requirements-app.in requirements.in -o requirements.txt
 	uv pip compile --universal --python-version 3.11 --no-emit-index-url --custom-compile-command "make lock" -q requirements-app.in -c requirements.txt -o requirements-app.txt
 	uv pip compile --universal --python-version 3.11 --no-emit-index-url --custom-compile-command "make lock" -q requirements-dev.in -o requirements-dev.txt
+	uv pip compile --universal --python-version 3.11 --no-emit-index-url --custom-compile-command "make lock" -q requirements-bench.in -o requirements-bench.txt
 
 # Editable: the command `inspection` runs what is in this folder. By uv, yours or one of the environment's own: it takes a
 # fraction of pip's time.
@@ -60,6 +74,10 @@ $(VENV)/installed: requirements.txt pyproject.toml
 
 $(VENV)/installed-dev: $(VENV)/installed requirements-dev.txt
 	uv pip install --quiet --requirement requirements-dev.txt
+	touch $@
+
+$(VENV)/installed-bench: $(VENV)/installed requirements-bench.txt
+	uv pip install --quiet --requirement requirements-bench.txt
 	touch $@
 
 # The browser test drives a Chromium that the machine has; as root with apt it is installed here.
