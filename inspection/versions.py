@@ -2,12 +2,9 @@
 
 import sys
 from collections.abc import Iterable
-from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 
 NOT_INSTALLED = "not installed"
-OTHER_NAMES = {"xgboost": ("xgboost-cpu",)}
-"""Packages that bring the same modules; they compute the same."""
 
 
 def installed_versions(packages: Iterable[str]) -> dict[str, str]:
@@ -29,7 +26,7 @@ def installed_versions(packages: Iterable[str]) -> dict[str, str]:
 def _installed(package: str) -> str:
     if package == "python":
         return f"{sys.version_info.major}.{sys.version_info.minor}"
-    for name in (package, *OTHER_NAMES.get(package, ())):
-        with suppress(PackageNotFoundError):
-            return version(name)
-    return NOT_INSTALLED
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return NOT_INSTALLED

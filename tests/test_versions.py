@@ -6,7 +6,7 @@ from importlib import metadata
 import pytest
 
 from inspection import versions
-from inspection.versions import NOT_INSTALLED, OTHER_NAMES, installed_versions
+from inspection.versions import NOT_INSTALLED, installed_versions
 from stages import record_versions
 from stages.record_versions import PACKAGES_OF_STAGES
 from tests.conftest import run_stage_in
@@ -22,9 +22,7 @@ JUDGING = [name for name in sorted(PIPELINE) if name != "record-versions"]
 def test_a_stage_depends_on_the_versions_of_what_it_imports(name):
     script = stage_script(PIPELINE[name])
     assert f"data/versions/{script}.json" in PIPELINE[name]["deps"]
-    known_as = {name: package for package, names in OTHER_NAMES.items() for name in names}
-    imported = {known_as.get(name, name) for name in third_party(sorted(needed_files(script)))}
-    assert imported - WITHOUT_EFFECT <= set(PACKAGES_OF_STAGES[script])
+    assert third_party(sorted(needed_files(script))) - WITHOUT_EFFECT <= set(PACKAGES_OF_STAGES[script])
 
 
 def test_the_versions_are_recorded_on_every_run():
@@ -60,17 +58,3 @@ def test_a_package_that_is_not_installed_has_no_version():
     assert found["python"].count(".") == 1
     assert found["no-such-package"] == NOT_INSTALLED
     assert found["numpy"] == metadata.version("numpy")
-
-
-def test_a_package_may_go_by_another_name(monkeypatch):
-    installed = {"xgboost-cpu": "3.2.0"}
-
-    def version(name):
-        if name not in installed:
-            raise metadata.PackageNotFoundError(name)
-        return installed[name]
-
-    monkeypatch.setattr(versions, "version", version)
-    assert installed_versions(["xgboost", "numpy"]) == {"xgboost": "3.2.0", "numpy": NOT_INSTALLED}
-    installed["xgboost"] = "3.4.1"
-    assert installed_versions(["xgboost"]) == {"xgboost": "3.4.1"}
