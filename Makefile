@@ -37,7 +37,7 @@ results: $(VENV)/installed
 	python -m bench.protocols --protocols c --seeds 1
 	python -m bench.protocols --protocols a --networks efficientnet_lite0 --seeds 2
 
-# The tables of docs/benchmarks.md, beside other tools; about half an hour on an idle machine with two cores.
+# The project beside other tools, see docs/benchmarks.md; about half an hour on an idle machine with two cores.
 bench: $(VENV)/installed-bench
 	dvc repro
 	python -m bench.throughput
