@@ -78,7 +78,7 @@ class ContentCache:
             By key. A value that is damaged is not returned, and a notice printed.
         """
         names = {_name(origin, key): key for key in keys}
-        if not names or not self._path.is_file():
+        if not names or not self._max_bytes or not self._path.is_file():
             return {}
         rows = self._transact(lambda database: _select(database, names)) or []
         found = {names[name]: value for name, digest, value in rows if _digest(value) == digest}
@@ -111,7 +111,8 @@ class ContentCache:
                     return work(database)
         except (sqlite3.DatabaseError, OSError) as problem:
             if getattr(problem, "sqlite_errorcode", 0) & _PRIMARY_CODE in _DAMAGED:
-                self._path.unlink(missing_ok=True)
+                for suffix in ("", "-journal"):
+                    self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
                 print(f"{self._path} was damaged ({problem}) and is deleted; what it held is computed again")
             else:
                 print(f"{self._path} cannot be used ({problem}); results are computed and not kept")
@@ -128,7 +129,7 @@ def describe_origin(code: Sequence[ModuleType], packages: Sequence[str], setting
     Parameters
     ----------
     code : sequence of module
-        Modules, or packages with all that is in them, whose source has a say in the value.
+        Whose source has a say in the value.
     packages : sequence of str
         Installed packages of which the version has one.
     settings : object, optional
@@ -139,10 +140,7 @@ def describe_origin(code: Sequence[ModuleType], packages: Sequence[str], setting
     str
         64 hexadecimal digits.
     """
-    folders = [Path(folder) for module in code for folder in getattr(module, "__path__", ())]
-    files = [Path(module.__file__) for module in code if module.__file__ and not hasattr(module, "__path__")]
-    files += [file for folder in folders for file in sorted(folder.rglob("*.py"))]
-    sources = [sha256_bytes(file.read_bytes()) for file in files]
+    sources = [sha256_bytes(Path(module.__file__).read_bytes()) for module in code if module.__file__]
     return sha256_bytes(repr((sources, installed_versions(packages), settings)).encode())
 
 
