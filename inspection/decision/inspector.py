@@ -1,6 +1,7 @@
 """The only inference path: a photograph in, a verdict out. Evaluation, viewer and command line all use it."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +16,7 @@ from inspection.decision.verdict import NotInspected, Verdict, make_verdicts
 from inspection.decision.versions import version_notice
 from inspection.errors import ImageError
 from inspection.files import sha256_bytes
-from inspection.networks.onnx_models import BATCH_SIZE, OnnxModel, Run, batches, one_ahead, run_together
+from inspection.networks.onnx_models import BATCH_SIZE, OnnxModel, Run, batches, one_ahead, run_with, workers_for
 from inspection.voters.guard import Guard, read_guard
 from inspection.voters.stored import ShallowVoter, read_vouched
 
@@ -30,10 +31,13 @@ class Measurements:
         Every voter's P(defective).
     features : ndarray of float32, shape (n_images, n_features)
         Of the backbone that the guard looks through.
+    unlikeness : ndarray of float, shape (n_images,), >= 0
+        See `inspection.voters.guard.Guard.unlikeness`.
     """
 
     proba: npt.NDArray[np.float64]
     features: npt.NDArray[np.float32]
+    unlikeness: npt.NDArray[np.float64]
 
 
 _Pictures = dict[int, npt.NDArray[np.uint8]]
@@ -118,9 +122,12 @@ class Inspector:
         pictures = (self._resized(image) for image in images)
         parts = [self._measure_batch(batch) for batch in one_ahead(batches(pictures, BATCH_SIZE))]
         if not parts:
-            return Measurements(np.empty((0, len(self._voters))), np.empty((0, self.guard.mean.size), np.float32))
+            nothing = np.empty((0, self.guard.mean.size), np.float32)
+            return Measurements(np.empty((0, len(self._voters))), nothing, np.empty(0))
         return Measurements(
-            np.concatenate([part.proba for part in parts]), np.concatenate([part.features for part in parts])
+            np.concatenate([part.proba for part in parts]),
+            np.concatenate([part.features for part in parts]),
+            np.concatenate([part.unlikeness for part in parts]),
         )
 
     def inspect(self, data: bytes, name: str = "image") -> Verdict:
@@ -178,8 +185,7 @@ class Inspector:
         -------
         list of Verdict, shape (n_images,)
         """
-        unlikeness = self.guard.unlikeness(measured.features)
-        return make_verdicts(self.voters, measured.proba, names, fingerprints, self.rules, unlikeness)
+        return make_verdicts(self.voters, measured.proba, names, fingerprints, self.rules, measured.unlikeness)
 
     def _resized(self, image: npt.NDArray[np.uint8]) -> _Pictures:
         return {size: resize(image, size) for size in {network.image_size for network in self._networks.values()}}
@@ -207,9 +213,18 @@ class Inspector:
             Run(network, np.stack([picture[network.image_size] for picture in pictures]), wanted[path])
             for path, network in self._networks.items()
         ]
-        outputs = dict(zip(self._networks, run_together(runs), strict=True))
-        columns: list[npt.NDArray[np.floating]] = []
-        for name, voter in self._voters.items():
-            output = outputs[voter.files["network"].path]
-            columns.append(self._shallow[name].defect_proba(output) if name in self._shallow else output)
-        return Measurements(np.clip(np.column_stack(columns).astype(float), 0, 1), outputs[self._guard_network])
+        votes: dict[str, Future[npt.NDArray[np.floating]]] = {}
+        with workers_for(self._networks.values()) as workers:
+            # What looks at the features of one network need not wait for the others.
+            for place, output in run_with(workers, runs):
+                path = list(self._networks)[place]
+                if path == self._guard_network:
+                    features, unlikeness = output, workers.submit(self.guard.unlikeness, output)
+                for name, voter in self._voters.items():
+                    if voter.files["network"].path == path:
+                        votes[name] = workers.submit(self._vote, name, output)
+        proba = np.column_stack([votes[name].result() for name in self._voters]).astype(float)
+        return Measurements(np.clip(proba, 0, 1), features, unlikeness.result())
+
+    def _vote(self, name: str, output: npt.NDArray[np.float32]) -> npt.NDArray[np.floating]:
+        return self._shallow[name].defect_proba(output) if name in self._shallow else output

@@ -5,7 +5,7 @@ other after every layer, which costs a third of the time; and what a photograph 
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor, as_completed
 from typing import Any, NamedTuple
 
 import joblib
@@ -163,13 +163,52 @@ def run_together(runs: Sequence[Run]) -> list[np.ndarray]:
     ModelsError
         If a value is NaN or infinite.
     """
-    n_workers = max(1, joblib.cpu_count() // max(run.model.n_threads for run in runs))
-    with ThreadPoolExecutor(n_workers) as workers:
-        calls = [[workers.submit(run.model.run_one, image, run.output) for image in run.pixels] for run in runs]
-        values = [np.concatenate([call.result() for call in of_run]) for of_run in calls]
-    for run, of_run in zip(runs, values, strict=True):
-        run.model.check(of_run, run.output)
-    return values
+    with workers_for([run.model for run in runs]) as workers:
+        values = dict(run_with(workers, runs))
+    return [values[place] for place in range(len(runs))]
+
+
+def workers_for(models: Iterable[OnnxModel]) -> ThreadPoolExecutor:
+    """Return as many threads as keep the cores busy, each of them running one photograph through a network.
+
+    Parameters
+    ----------
+    models : iterable of OnnxModel
+    """
+    return ThreadPoolExecutor(max(1, joblib.cpu_count() // max(model.n_threads for model in models)))
+
+
+def run_with(workers: Executor, runs: Sequence[Run]) -> Iterator[tuple[int, np.ndarray]]:
+    """Run several networks on photographs, and yield what each says as soon as it has seen all of them.
+
+    Parameters
+    ----------
+    workers : Executor
+        With threads; what is done with one result can be submitted to it while other networks still run.
+    runs : sequence of Run
+        Each with at least one photograph.
+
+    Yields
+    ------
+    place : int
+        Of the run.
+    values : ndarray of float32, shape (n_images, ...)
+
+    Raises
+    ------
+    ModelsError
+        If a value is NaN or infinite.
+    """
+    calls = [[workers.submit(run.model.run_one, image, run.output) for image in run.pixels] for run in runs]
+    places = {call: place for place, of_run in enumerate(calls) for call in of_run}
+    n_missing = [len(of_run) for of_run in calls]
+    for call in as_completed(places):
+        place = places[call]
+        n_missing[place] -= 1
+        if not n_missing[place]:
+            values = np.concatenate([call.result() for call in calls[place]])
+            runs[place].model.check(values, runs[place].output)
+            yield place, values
 
 
 def batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:

@@ -73,9 +73,11 @@ def test_a_batch_of_one_equals_a_batch_of_many(inspector):
     np.testing.assert_allclose(together.proba, np.concatenate([one.proba for one in alone]), atol=1e-6)
     # Each photograph is a call of its own.
     assert np.array_equal(together.features, np.concatenate([one.features for one in alone]))
+    assert np.array_equal(together.unlikeness, np.concatenate([one.unlikeness for one in alone]))
     nothing = inspector.measure([])
     assert nothing.proba.shape == (0, len(VOTERS))
     assert nothing.features.shape == (0, together.features.shape[1])
+    assert nothing.unlikeness.shape == (0,)
 
 
 def test_a_lot_is_judged_as_each_of_its_photographs(inspector):
