@@ -94,8 +94,8 @@ def raw_scores(model: ClassifierMixin, features: np.ndarray) -> np.ndarray:
     """
     if hasattr(model, "decision_function"):
         return np.asarray(model.decision_function(features), dtype=float)
-    of_model = _forest_proba if isinstance(model, RandomForestClassifier) else type(model).predict_proba
-    proba = of_model(model, features)
+    # What derives from it may say something else.
+    proba = _forest_proba(model, features) if type(model) is RandomForestClassifier else model.predict_proba(features)
     return np.asarray(proba, dtype=float)[:, DEFECTIVE]
 
 

@@ -59,6 +59,19 @@ def test_scores_of_a_forest_are_those_of_scikit_learn_to_the_last_bit(dtype, n_i
     assert np.array_equal(raw_scores(forest, shown), forest.predict_proba(shown)[:, 1])
 
 
+class Cautious(RandomForestClassifier):
+    """A forest that has its own opinion."""
+
+    def predict_proba(self, features):
+        return np.sqrt(super().predict_proba(features))
+
+
+def test_a_forest_of_another_kind_is_asked_itself():
+    features = np.arange(40, dtype=float).reshape(20, 2)
+    forest = Cautious(5, min_samples_leaf=8, random_state=0).fit(features, np.arange(20) % 2)
+    assert np.array_equal(raw_scores(forest, features), forest.predict_proba(features)[:, 1])
+
+
 def test_scikit_learn_takes_it_for_a_classifier():
     ensemble = FoldEnsemble([Shift(0)], 1.0, 0.0)
     assert is_classifier(ensemble)
