@@ -153,8 +153,8 @@ class AveragedCNN(nn.Module):
             averaged: channel 7 of one member has nothing to do with channel 7 of another.
         """
         pixels = images.permute(0, 3, 1, 2).float()
-        # One batch of all views for the members, which is a smaller graph; the stem's maps may be large.
-        inputs = torch.cat([self.stem(pixels.flip(axes) if axes else pixels) for axes in self._flips])
+        # One batch of all views: a network per view would be a graph as many times larger to export, load and hold.
+        inputs = self.stem(torch.cat([pixels.flip(axes) if axes else pixels for axes in self._flips]))
         probabilities, maps = [], []
         for member in cast("Iterable[MemberCNN]", self.members):
             feature_map = member.forward_features(inputs)
