@@ -18,10 +18,11 @@ from pathlib import Path
 from shlex import quote
 
 LIBRARIES = (
-    "cv2", "dvclive", "joblib", "matplotlib.figure", "matplotlib.backends.backend_agg", "numpy", "onnx", "onnxruntime",
-    "pandas", "PIL.Image", "pydantic", "ruamel.yaml", "scipy.optimize", "scipy.stats", "sklearn.calibration",
-    "sklearn.ensemble", "sklearn.model_selection", "sklearn.neighbors", "sklearn.svm", "timm", "torch", "torch.onnx",
-    "torchvision", "tqdm", "xgboost",
+    "cv2", "dvclive", "jinja2", "joblib", "matplotlib.figure", "matplotlib.backends.backend_agg", "numpy", "onnx",
+    "onnxruntime", "onnxscript.function_libs.torch_lib.ops", "pandas", "PIL.Image", "pydantic", "ruamel.yaml",
+    "scipy.optimize", "scipy.stats", "sklearn.calibration", "sklearn.ensemble", "sklearn.model_selection",
+    "sklearn.neighbors", "sklearn.svm", "timm", "torch", "torch.onnx", "torch._functorch.aot_autograd", "torchvision",
+    "tqdm", "xgboost",
 )  # fmt: skip
 
 CLIENT = """import json, os, socket, sys

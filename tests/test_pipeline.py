@@ -27,6 +27,7 @@ ANOTHER_MACHINE = {
     "LC_ALL": "tr_TR.UTF-8", "LANG": "tr_TR.UTF-8", "TZ": "Asia/Kathmandu", "PYTHONHASHSEED": "1",
 }  # fmt: skip
 """Processes and threads are one each otherwise, see `tests`."""
+RECORDING = "data/dvc.yaml:record-versions"
 GIT_IDENTITY = {
     f"GIT_{role}_{key}": value
     for role in ("AUTHOR", "COMMITTER")
@@ -65,11 +66,11 @@ class Repository:
         assert self.status() == [" M params.yaml"]
 
     @classmethod
-    def cloned(cls, origin: "Repository", folder: Path, environment: dict[str, str]) -> "Repository":
-        """Another repository, with what git holds and nothing else; its stages are processes as users have them."""
+    def cloned(cls, origin: "Repository", folder: Path, environment: dict[str, str], python: Path) -> "Repository":
+        """Another repository, with what git holds and nothing else."""
         origin.run("git", "clone", "-q", ".", str(folder))
         clone = object.__new__(cls)
-        clone.folder, clone.environment, clone.python = folder, environment, Path(sys.executable).parent
+        clone.folder, clone.environment, clone.python = folder, environment, python
         return clone
 
     def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess:
@@ -122,8 +123,8 @@ def write_locale(folder: Path) -> dict[str, str]:
 def stages_run(done: subprocess.CompletedProcess) -> set[str]:
     """Names of the stages whose command was executed, but for the one that always is."""
     names = {line.split("'")[1] for line in done.stdout.splitlines() if line.startswith("Running stage '")}
-    assert "record-versions" in names
-    return names - {"record-versions"}
+    assert RECORDING in names
+    return names - {RECORDING}
 
 
 @pytest.fixture(scope="module")
@@ -204,10 +205,12 @@ def test_what_is_large_or_shows_photographs_is_in_dvc_and_not_in_git(repository,
 def test_metrics_are_in_git_and_nothing_else_that_a_run_writes(repository):
     tracked = set(repository.run("git", "ls-files").stdout.splitlines())
     written = {name for name in tracked if not name.startswith((*CODE, ".dvc/"))}
-    assert {name for name in written if not name.startswith("metrics/")} == {"params.yaml", "data/raw.dvc", "dvc.lock"}
+    assert {name for name in written if not name.startswith("metrics/")} == {
+        "params.yaml", "data/raw.dvc", "data/dvc.lock", "dvc.lock",
+    }  # fmt: skip
     assert {Path(name).suffix for name in written if name.startswith("metrics/")} == {".json", ".csv", ".tsv"}
     names = {"metrics/data.json", "metrics/ensemble.json", "metrics/out_of_fold.json", "metrics/curves/roc.csv"}
-    names |= {"dvc.lock", "data/raw.dvc"}
+    names |= {"dvc.lock", "data/dvc.lock", "data/raw.dvc"}
     assert names | {f"metrics/voters/{voter}.json" for voter in VOTERS} <= tracked
     assert repository.read_json("metrics/data.json")["n_photographs"] == 2 * N_PER_CLASS
     assert repository.read_json("data/audit.json")["folder"] == "data/raw"
@@ -223,7 +226,9 @@ def test_a_colleague_pulls_everything_and_has_nothing_to_run(repository, tmp_pat
         repository.run("git", "commit", "-q", "-m", "remote", ".dvc/config")
         repository.dvc("push")
         assert repository.status() == []
-        colleague = Repository.cloned(repository, tmp_path / "elsewhere", ONE_MACHINE)
+        # Its stages are processes as users have them.
+        python = Path(sys.executable).parent
+        colleague = Repository.cloned(repository, tmp_path / "elsewhere", ONE_MACHINE, python)
     finally:
         repository.run("git", "reset", "-q", "--hard", head)
     colleague.dvc("pull")
@@ -238,14 +243,15 @@ def test_a_colleague_pulls_everything_and_has_nothing_to_run(repository, tmp_pat
 
 def test_another_machine_writes_the_same_bytes(repository, tmp_path):
     environment = ANOTHER_MACHINE | write_locale(tmp_path / "locales")
-    again = Repository.cloned(repository, tmp_path / "clone", environment)
-    for path in sorted((repository.folder / "data/raw").rglob("*.png"), reverse=True):
-        copy = again.folder / path.relative_to(repository.folder)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(path, copy)
-    # Its cache is empty: every stage runs anew, in another folder.
-    stages = set(YAML(typ="safe").load(again.folder / "dvc.lock")["stages"])
-    assert stages_run(again.dvc("repro")) == stages - {"record-versions"}
+    with preloaded(environment) as python:
+        again = Repository.cloned(repository, tmp_path / "clone", environment, python)
+        for path in sorted((repository.folder / "data/raw").rglob("*.png"), reverse=True):
+            copy = again.folder / path.relative_to(repository.folder)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, copy)
+        # Its cache is empty: every stage runs anew, in another folder.
+        stages = set(YAML(typ="safe").load(again.folder / "dvc.lock")["stages"])
+        assert stages_run(again.dvc("repro")) == stages
     written = [files_written(folder) for folder in (repository.folder, again.folder)]
     assert len(written[0]) > 50
     differing = sorted(name for name in written[0] | written[1] if written[0].get(name) != written[1].get(name))
@@ -280,7 +286,7 @@ def test_a_param_touches_only_the_stages_that_read_it(restored, section, key, va
     write_params(restored.folder, params)
     touched = json.loads(restored.dvc("status", "--json", "dvc.yaml").stdout)
     # The report states what was asked for.
-    assert set(touched) - {"report"} == stages | {"check-params", "record-versions"}
+    assert set(touched) - {"report"} == stages | {"check-params"}
 
 
 class TestChangedParams:
@@ -389,7 +395,7 @@ def test_an_upgrade_runs_what_it_can_change(restored):
     versions = restored.folder / "data/versions/export_backbone.json"
     versions.write_text(versions.read_text(encoding="utf-8").replace('"timm": "', '"timm": "999'), encoding="utf-8")
     touched = json.loads(restored.dvc("status", "--json", "dvc.yaml").stdout)
-    assert set(touched) == {"record-versions", f"export-backbone@{BACKBONE}"}
+    assert set(touched) == {f"export-backbone@{BACKBONE}"}
 
 
 def test_an_empty_class_folder_stops_in_prepare(restored):

@@ -9,10 +9,12 @@ from torch.nn import functional
 from inspection.config import FeatureParams
 from inspection.errors import ConfigError
 from inspection.files import sha256_file
+from inspection.networks.onnx_export import export_onnx
 from inspection.networks.onnx_models import OnnxModel
 from inspection.networks.pretrained import (
     FeatureNetwork,
     as_map,
+    build_feature_network,
     export_backbone,
     last_feature_map,
 )
@@ -45,29 +47,73 @@ def pooled_before_head(name: str, network: torch.nn.Module, x: torch.Tensor) -> 
     return network.features(x).mean((2, 3))
 
 
+def outputs_of(network: FeatureNetwork, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Features and last feature map, by torch: what is exported says the same, as the tests below show."""
+    with torch.inference_mode():
+        features, map_ = network.eval()(torch.from_numpy(np.ascontiguousarray(images)))
+    return features.numpy(), map_.numpy()
+
+
 @pytest.mark.parametrize(("name", "n_features"), [("resnet50", 2048), ("vgg16", 512), ("densenet121", 1024)])
 def test_torchvision_backbone_from_the_hub_folder(name, n_features, tmp_path, monkeypatch):
     network = save_published(name, use_hub(tmp_path, monkeypatch), monkeypatch)
-    path = tmp_path / f"{name}.onnx"
-    export_backbone(name, feature_params(), path)
-    model = OnnxModel(path.read_bytes(), name)
+    built = build_feature_network(name, feature_params())
     images = random_images(3)
-    features = model.run_all(images, "features")
+    features, feature_map = outputs_of(built, images)
     assert features.shape == (3, n_features)
     with torch.inference_mode():
         expected = pooled_before_head(name, network, imagenet_input(images)).numpy()
     np.testing.assert_allclose(features, expected, atol=1e-4, rtol=1e-3)
     assert features.std(axis=0).max() > 0, "the images must not all give the same features"
-    assert model.run(images, "feature_map").shape == (3, n_features, SIZE // 32, SIZE // 32)
-    assert "Weights" in model.metadata["weights"]
+    assert feature_map.shape == (3, n_features, SIZE // 32, SIZE // 32)
+    assert "Weights" in built.provenance
 
 
-def test_pooled_layers_are_concatenated_in_order(tmp_path):
+SMALL = {
+    "resnet": lambda: torchvision.models.ResNet(torchvision.models.resnet.Bottleneck, [1, 1, 1, 1]),
+    "densenet": lambda: torchvision.models.DenseNet(4, (2, 2), 8),
+    "transformer": lambda: torchvision.models.VisionTransformer(SIZE, 16, 1, 2, 32, 64),
+}
+"""Every kind of layer of their large relatives, and of VGG, which take the exporter up to half a minute."""
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_what_is_exported_says_what_the_network_says(name, tmp_path):
+    torch.manual_seed(0)
+    network = SMALL[name]().eval()
+    pretrained = PretrainedNetwork(network, (0.5,) * 3, (0.25,) * 3, "random")
+    built = FeatureNetwork(pretrained, [last_feature_map(network, SIZE)], ["avg", "max", "std"], True, name)
+    export_onnx(built.eval(), tmp_path / "a.onnx", SIZE, ["features", "feature_map"], {})
+    model = OnnxModel((tmp_path / "a.onnx").read_bytes(), name)
+    images = random_images(3)
+    features, feature_map = outputs_of(built, images)
+    assert features.std(axis=0).max() > 1e-3
+    np.testing.assert_allclose(model.run_all(images, "features"), features, atol=1e-4, rtol=1e-3)
+    np.testing.assert_allclose(model.run_all(images, "feature_map"), feature_map, atol=1e-4, rtol=1e-3)
+
+
+def test_a_backbone_and_what_made_it_are_in_one_file(tmp_path):
+    layers = {"efficientnet_lite0": ["blocks.0", "blocks.1"]}
+    params = feature_params(flips=True, layers=layers, pooling=["avg", "max", "std"])
+    paths = [tmp_path / "one.onnx", tmp_path / "other" / "two.onnx"]
+    for path in paths:
+        export_backbone("efficientnet_lite0", params, path)
+    assert sha256_file(paths[0]) == sha256_file(paths[1]), "the same bytes in any folder"
+    # The exporter notes source files; left in, they would differ from checkout to checkout.
+    assert b".py" not in paths[0].read_bytes()
+    model = OnnxModel(paths[0].read_bytes(), "one.onnx")
+    assert (model.image_size, model.metadata["name"], model.metadata["views"]) == (SIZE, "efficientnet_lite0", "4")
+    assert (model.metadata["layers"], model.metadata["pooling"]) == ("blocks.0 blocks.1", "avg max std")
+    assert "efficientnet-lite0" in model.metadata["weights"]
+    images = random_images(3)
+    features, feature_map = outputs_of(build_feature_network("efficientnet_lite0", params), images)
+    np.testing.assert_allclose(model.run(images, "features"), features, atol=1e-4, rtol=1e-3)
+    np.testing.assert_allclose(model.run(images, "feature_map"), feature_map, atol=1e-4, rtol=1e-3)
+
+
+def test_pooled_layers_are_concatenated_in_order():
     params = feature_params(layers={"efficientnet_lite0": ["blocks.3", "blocks.5"]}, pooling=["avg", "max", "std"])
-    export_backbone("efficientnet_lite0", params, tmp_path / "a.onnx")
-    images = random_images(2)
-    model = OnnxModel((tmp_path / "a.onnx").read_bytes(), "a")
-    features, feature_map = model.run(images, "features"), model.run(images, "feature_map")
+    features, feature_map = outputs_of(build_feature_network("efficientnet_lite0", params), random_images(2))
     assert features.shape == (2, 3 * (80 + 192))
     last = features[:, 3 * 80 :]
     np.testing.assert_allclose(last[:, :192], feature_map.mean((2, 3)), atol=1e-5)
@@ -75,36 +121,24 @@ def test_pooled_layers_are_concatenated_in_order(tmp_path):
     np.testing.assert_allclose(last[:, 384:], feature_map.std((2, 3)), atol=1e-4)
 
 
-def test_features_are_the_mean_over_the_four_flips(tmp_path):
-    layers, pooling, models = {"efficientnet_lite0": ["blocks.0", "blocks.1"]}, ["avg", "max", "std"], {}
-    for flips in (False, True):
-        path = tmp_path / f"{flips}.onnx"
-        export_backbone("efficientnet_lite0", feature_params(flips=flips, layers=layers, pooling=pooling), path)
-        models[flips] = OnnxModel(path.read_bytes(), path.name)
-    assert [models[flips].metadata["views"] for flips in (False, True)] == ["1", "4"]
+def test_features_are_the_mean_over_the_four_flips():
+    layers, pooling = {"efficientnet_lite0": ["blocks.0", "blocks.1"]}, ["avg", "max", "std"]
+    networks = {
+        flips: build_feature_network("efficientnet_lite0", feature_params(flips=flips, layers=layers, pooling=pooling))
+        for flips in (False, True)
+    }
     images = random_images(3)
     flipped = [images, images[:, ::-1], images[:, :, ::-1], images[:, ::-1, ::-1]]
-    each = [models[False].run(view, "features") for view in flipped]
-    features = models[True].run(images, "features")
-    np.testing.assert_allclose(features, np.mean(each, axis=0), atol=1e-4, rtol=1e-4)
-    assert np.abs(features - each[0]).max() > 1e-2, "one view alone says something else"
+    each = [outputs_of(networks[False], view) for view in flipped]
+    whole = [outputs_of(networks[True], view) for view in flipped]
+    features = whole[0][0]
+    np.testing.assert_allclose(features, np.mean([one for one, _ in each], axis=0), atol=1e-4, rtol=1e-4)
+    assert np.abs(features - each[0][0]).max() > 1e-2, "one view alone says something else"
     # All four views have the same features, and the map is that of the photograph as it lies.
-    for view in flipped:
-        np.testing.assert_allclose(models[True].run(view, "features"), features, atol=1e-4, rtol=1e-4)
-        expected = models[False].run(view, "feature_map")
-        np.testing.assert_allclose(models[True].run(view, "feature_map"), expected, atol=1e-4, rtol=1e-4)
-    maps = [models[True].run(view, "feature_map") for view in flipped[:2]]
-    assert np.abs(maps[0] - maps[1]).max() > 1e-2
-
-
-def test_the_same_export_gives_the_same_bytes_in_any_folder(tmp_path):
-    paths = [tmp_path / "one.onnx", tmp_path / "other" / "two.onnx"]
-    for path in paths:
-        params = feature_params(flips=True, layers={"efficientnet_lite0": ["blocks.0", "blocks.1"]})
-        export_backbone("efficientnet_lite0", params, path)
-    assert sha256_file(paths[0]) == sha256_file(paths[1])
-    # The exporter notes source files; left in, they would differ from checkout to checkout.
-    assert b".py" not in paths[0].read_bytes()
+    for (features_of_view, map_of_view), (_, expected) in zip(whole, each, strict=True):
+        np.testing.assert_allclose(features_of_view, features, atol=1e-4, rtol=1e-4)
+        np.testing.assert_allclose(map_of_view, expected, atol=1e-4, rtol=1e-4)
+    assert np.abs(whole[0][1] - whole[1][1]).max() > 1e-2
 
 
 def random_network(name: str, **changes) -> torch.nn.Module:
