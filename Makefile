@@ -42,6 +42,7 @@ bench: $(VENV)/installed-bench
 	dvc repro
 	python -m bench.throughput
 	python -m bench.serving
+	python -m bench.reruns
 	python -m bench.audit_peers
 	python -m bench.training_peers
 

@@ -36,10 +36,25 @@ def time_in_turns(ways: Mapping[str, Callable[[], object]], rounds: int) -> dict
     times: dict[str, list[dict[str, float]]] = {name: [] for name in ways}
     for _ in range(rounds):
         for name, way in ways.items():
-            wall, cpu = time.perf_counter(), _cpu_seconds()
-            way()
-            times[name].append({"wall": time.perf_counter() - wall, "cpu": _cpu_seconds() - cpu})
+            times[name].append(time_once(way))
     return times
+
+
+def time_once(way: Callable[[], object]) -> dict[str, float]:
+    """Return the seconds of one call.
+
+    Parameters
+    ----------
+    way : callable
+
+    Returns
+    -------
+    dict of str to float
+        ``wall`` and ``cpu``, of this process and those it waited for.
+    """
+    wall, cpu = time.perf_counter(), _cpu_seconds()
+    way()
+    return {"wall": time.perf_counter() - wall, "cpu": _cpu_seconds() - cpu}
 
 
 def median_ratio(times: Mapping[str, list[dict[str, float]]], one: str, other: str, clock: str = "wall") -> float:

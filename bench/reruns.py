@@ -1,0 +1,125 @@
+"""What a run costs when little or nothing has changed.
+
+Run after ``dvc repro``, on the sample and on an idle machine, some ten minutes::
+
+    python -m bench.reruns
+
+Nothing changed: ``dvc repro`` of the project in turns with that of a bare DVC project, which has as many stages, the
+same photographs and no code. Some photographs are new: ``prepare`` and ``extract-features`` in a copy of the project
+that has seen all the others, beside the same stages from scratch.
+"""
+
+import argparse
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pandas as pd
+from ruamel.yaml import YAML
+
+from bench.side_by_side import machine_facts, median_ratio, time_in_turns, time_once, write_results
+from inspection.config import Params, load_params
+from inspection.data.label_tables import TABLE_NAME
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--share", type=float, default=0.01, help="of the photographs that are new")
+    parser.add_argument("--rounds", type=int, default=5)
+    arguments = parser.parse_args()
+    params, facts = load_params(), machine_facts(("dvc",))
+    with tempfile.TemporaryDirectory() as name:
+        bare = make_bare(Path(name, "bare"), Path(params.data.source))
+        idle = time_in_turns({"project": lambda: repro(Path.cwd()), "bare DVC": lambda: repro(bare)}, arguments.rounds)
+        project = copy_project(Path(name, "project"), params)
+        scratch = time_stages(project, params)
+        shutil.rmtree(project / ".cache")
+        held_back = hold_back(project / params.data.source, arguments.share)
+        time_stages(project, params)
+        n_new = give_back(project / params.data.source, held_back)
+        grown = time_stages(project, params)
+    print("| | wall, s | CPU, s | CPU over that from scratch |\n|---|---|---|---|")
+    for stage, times in grown.items():
+        print(f"| {stage}, from scratch | {scratch[stage]['wall']:.1f} | {scratch[stage]['cpu']:.1f} | 1 |")
+        ratio = times["cpu"] / scratch[stage]["cpu"]
+        print(f"| {stage}, {n_new} new photographs | {times['wall']:.1f} | {times['cpu']:.1f} | {ratio:.3f} |")
+    wall, cpu = (median_ratio(idle, "project", "bare DVC", clock) for clock in ("wall", "cpu"))
+    print(f"\nNothing to do, over bare DVC: × {wall:.2f} wall, × {cpu:.2f} CPU", *idle.items(), sep="\n")
+    write_results("reruns", facts, {"nothing_to_do": idle, "n_new": n_new, "from_scratch": scratch, "grown": grown})
+
+
+def repro(folder: Path) -> None:
+    subprocess.run(["dvc", "repro", "--quiet"], cwd=folder, check=True, stdout=subprocess.DEVNULL)
+
+
+def make_bare(folder: Path, photographs: Path) -> Path:
+    """Make a DVC project whose stages write a line each, the first one from the photographs, and run it."""
+    n_stages = sum(len(YAML(typ="safe").load(Path(name))["stages"]) for name in ("dvc.lock", "data/dvc.lock"))
+    shutil.copytree(photographs, folder / "photographs")
+    stages = {
+        f"stage{place}": {
+            "cmd": f"echo {place} > {place}.txt",
+            "deps": [f"{place - 1}.txt" if place else "photographs"],
+            "outs": [f"{place}.txt"],
+        }
+        for place in range(n_stages)
+    }
+    YAML(typ="safe").dump({"stages": stages}, folder / "dvc.yaml")
+    for command in (
+        ["git", "init", "--quiet"],
+        ["dvc", "init", "--quiet"],
+        ["dvc", "config", "core.analytics", "false"],
+    ):
+        subprocess.run(command, cwd=folder, check=True)
+    repro(folder)
+    return folder
+
+
+def copy_project(folder: Path, params: Params) -> Path:
+    """Copy what git holds, the photographs and what the stages that are timed read; no cache."""
+    names = subprocess.run(["git", "ls-files", "-z"], check=True, capture_output=True, text=True).stdout
+    for name in [name for name in names.split("\0") if name and not Path(folder, name).exists()]:
+        Path(folder, name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(name, folder / name)
+    shutil.copytree(params.data.source, folder / params.data.source)
+    shutil.copytree("models/backbones", folder / "models" / "backbones")
+    return folder
+
+
+def time_stages(project: Path, params: Params) -> dict[str, dict[str, float]]:
+    """Return wall and CPU seconds of each stage."""
+    commands = {"prepare": ["stages.prepare"]}
+    for backbone in params.backbones:
+        commands[f"extract-features, {backbone}"] = ["stages.extract_features", "--backbone", backbone]
+    return {
+        stage: time_once(
+            lambda command=command: subprocess.run([sys.executable, "-m", *command], cwd=project, check=True)
+        )
+        for stage, command in commands.items()
+    }
+
+
+def hold_back(source: Path, share: float) -> tuple[pd.DataFrame, dict[str, bytes]]:
+    """Take photographs spread over the table away; return the whole table and their content."""
+    table = pd.read_csv(source / TABLE_NAME, dtype=str)
+    chosen = table.index % round(1 / share) == 0
+    contents = {path: (source / path).read_bytes() for path in table["path"][chosen]}
+    for path in contents:
+        (source / path).unlink()
+    table[~chosen].to_csv(source / TABLE_NAME, index=False)
+    return table, contents
+
+
+def give_back(source: Path, held_back: tuple[pd.DataFrame, dict[str, bytes]]) -> int:
+    """Put them back; return how many they are."""
+    table, contents = held_back
+    for path, content in contents.items():
+        (source / path).write_bytes(content)
+    table.to_csv(source / TABLE_NAME, index=False)
+    return len(contents)
+
+
+if __name__ == "__main__":
+    main()
