@@ -1,9 +1,10 @@
-"""Stages in forks of a process that has imported their libraries: seconds of imports are paid once, not per stage.
+"""Stages and DVC in forks of processes that have imported their libraries: seconds of imports are paid once.
 
-A ``python`` that comes first on the ``PATH`` hands ``-m stages.x`` to that process. The code of the project itself is
-imported in the fork, from the folder it is started in, as always.
+A ``python`` that comes first on the ``PATH`` hands ``-m stages.x`` to one such process, and a ``dvc`` its arguments to
+another. The code of the project itself is imported in the fork, from the folder it is started in, as always.
 """
 
+import importlib
 import json
 import os
 import runpy
@@ -13,17 +14,22 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from shlex import quote
 
-LIBRARIES = (
-    "cv2", "dvclive", "jinja2", "joblib", "matplotlib.figure", "matplotlib.backends.backend_agg", "numpy", "onnx",
-    "onnxruntime", "onnxscript.function_libs.torch_lib.ops", "pandas", "PIL.Image", "pydantic", "ruamel.yaml",
-    "scipy.optimize", "scipy.stats", "sklearn.calibration", "sklearn.ensemble", "sklearn.model_selection",
-    "sklearn.neighbors", "sklearn.svm", "timm", "torch", "torch.onnx", "torch._functorch.aot_autograd", "torchvision",
-    "tqdm", "xgboost",
-)  # fmt: skip
+STAGES, DVC = "python", "dvc"
+LIBRARIES = {
+    STAGES: (
+        "cv2", "dvclive", "jinja2", "joblib", "matplotlib.figure", "matplotlib.backends.backend_agg", "numpy", "onnx",
+        "onnxruntime", "onnxscript.function_libs.torch_lib.ops", "pandas", "PIL.Image", "pydantic", "ruamel.yaml",
+        "scipy.optimize", "scipy.stats", "sklearn.calibration", "sklearn.ensemble", "sklearn.model_selection",
+        "sklearn.neighbors", "sklearn.svm", "timm", "torch", "torch.onnx", "torch._functorch.aot_autograd",
+        "torchvision", "tqdm", "xgboost",
+    ),
+    DVC: ("dvc.cli", "dvc.cli.parser", "dvc.repo.reproduce", "dvc.repo.experiments", "dvc_data.index"),
+}  # fmt: skip
+"""By program; each is served by a process of its own, for DVC waits for the stages that it runs."""
 
 CLIENT = """import json, os, socket, sys
 
@@ -48,28 +54,30 @@ def preloaded(environment: dict[str, str]) -> Iterator[Path]:
     Yields
     ------
     Path
-        The folder with that ``python``.
+        The folder with these two programs.
     """
     # Not among the folders of the tests: the name of a socket has at most 104 bytes.
-    with tempfile.TemporaryDirectory(prefix="python-") as name:
-        folder = Path(name)
-        client, python, address = folder / "client.py", folder / "python", str(folder / "socket")
-        client.write_text(CLIENT.format(address=address), encoding="utf-8")
-        python.write_text(f'#!/bin/sh\nexec {quote(sys.executable)} -IS {quote(str(client))} "$@"\n', encoding="utf-8")
-        python.chmod(0o755)
-        command = [sys.executable, str(Path(__file__)), address]
-        with subprocess.Popen(command, env=os.environ | environment, stdout=subprocess.PIPE) as server:
-            try:
-                assert server.stdout.readline() == b"ready\n"
-                yield folder
-            finally:
-                server.terminate()
+    with tempfile.TemporaryDirectory(prefix="python-") as name, ExitStack() as stack:
+        servers = []
+        for program in LIBRARIES:
+            client, script, address = (Path(name, f"{program}{suffix}") for suffix in (".py", "", ".socket"))
+            client.write_text(CLIENT.format(address=str(address)), encoding="utf-8")
+            script.write_text(f'#!/bin/sh\nexec {quote(sys.executable)} -IS {quote(str(client))} "$@"\n', "utf-8")
+            script.chmod(0o755)
+            command = [sys.executable, __file__, program, str(address)]
+            server = subprocess.Popen(command, env=os.environ | environment, stdout=subprocess.PIPE)
+            stack.enter_context(server)
+            stack.callback(server.terminate)
+            servers.append(server)
+        for server in servers:
+            assert server.stdout.readline() == b"ready\n"
+        yield Path(name)
 
 
-def serve(address: str) -> None:
+def serve(program: str, address: str) -> None:
     """Import the libraries, then run what is asked for, one fork after another."""
-    for library in LIBRARIES:
-        __import__(library)
+    for library in LIBRARIES[program]:
+        importlib.import_module(library)
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(address)
         listener.listen()
@@ -82,27 +90,23 @@ def serve(address: str) -> None:
                     folder, environment, arguments = json.loads(stream.read(int.from_bytes(length, "big")))
                 if not (process := os.fork()):
                     listener.close()
-                    _become(folder, environment, arguments, handles)
+                    _become(program, folder, environment, arguments, handles)
                 for handle in handles:
                     os.close(handle)
                 status = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
                 connection.sendall(str(status if status >= 0 else 128 - status).encode())
 
 
-def _become(folder: str, environment: dict[str, str], arguments: list[str], handles: list[int]) -> None:
-    """Run ``python -m module ...`` in this process, and leave it."""
+def _become(program: str, folder: str, environment: dict[str, str], arguments: list[str], handles: list[int]) -> None:
+    """Run ``python -m module ...`` or ``dvc ...`` in this process, and leave it."""
     for target, handle in enumerate(handles):
         os.dup2(handle, target)
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
-    assert arguments[0] == "-m", "only modules are run here"
-    sys.path[0] = folder
-    sys.argv = arguments[1:]
     status = 1
     try:
-        runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
-        status = 0
+        status = _run_dvc(arguments) if program == DVC else _run_module(folder, arguments)
     except SystemExit as leaving:
         if isinstance(leaving.code, str):
             print(leaving.code, file=sys.stderr)
@@ -115,5 +119,20 @@ def _become(folder: str, environment: dict[str, str], arguments: list[str], hand
         os._exit(status)
 
 
+def _run_module(folder: str, arguments: list[str]) -> int:
+    assert arguments[0] == "-m", "only modules are run here"
+    sys.path[0] = folder
+    sys.argv = arguments[1:]
+    runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
+    return 0
+
+
+def _run_dvc(arguments: list[str]) -> int:
+    from dvc.cli import main
+
+    sys.argv = ["dvc", *arguments]
+    return main(arguments)
+
+
 if __name__ == "__main__":
-    serve(sys.argv[1])
+    serve(*sys.argv[1:])
