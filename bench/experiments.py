@@ -18,6 +18,7 @@ from inspection.config import Params
 CHOSEN_BY = "out of fold: "
 FOR_THE_RECORD = "test, for the record: "
 FILES = {"metrics/out_of_fold.json:": CHOSEN_BY, "metrics/ensemble.json:": FOR_THE_RECORD}
+_FINGERPRINT = r"[0-9a-f]{32}(\.dir)?"
 HEADLINES = ("accuracy", "roc_auc", "escape_rate", "overkill_rate", "review_rate")
 
 
@@ -42,11 +43,13 @@ def arrange(table: pd.DataFrame) -> pd.DataFrame:
         for key in HEADLINES
         if f"{file}{key}" in table
     }
-    # Other columns are metrics whose name one file alone has, and fingerprints of files.
+    # Other columns are metrics whose name one file alone has, and fingerprints of files; a folder may be called like a
+    # param.
     params = {
         str(column): table[column]
         for column in table
         if str(column).removeprefix("params.yaml:").split(".")[0] in Params.model_fields
+        and not table[column].dropna().astype(str).str.fullmatch(_FINGERPRINT).all()
     }
     return pd.DataFrame(names | numbers | params)
 
