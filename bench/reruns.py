@@ -11,6 +11,7 @@ that has seen all the others, beside the same stages from scratch.
 
 import argparse
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -45,8 +46,10 @@ def main() -> None:
         print(f"| {stage}, from scratch | {scratch[stage]['wall']:.1f} | {scratch[stage]['cpu']:.1f} | 1 |")
         ratio = times["cpu"] / scratch[stage]["cpu"]
         print(f"| {stage}, {n_new} new photographs | {times['wall']:.1f} | {times['cpu']:.1f} | {ratio:.3f} |")
-    wall, cpu = (median_ratio(idle, "project", "bare DVC", clock) for clock in ("wall", "cpu"))
-    print(f"\nNothing to do, over bare DVC: × {wall:.2f} wall, × {cpu:.2f} CPU", *idle.items(), sep="\n")
+    for name, rounds in idle.items():
+        wall, cpu = (statistics.median(one[clock] for one in rounds) for clock in ("wall", "cpu"))
+        ratio = median_ratio(idle, name, "bare DVC", "cpu")
+        print(f"| nothing to do, {name} | {wall:.1f} | {cpu:.1f} | {ratio:.2f} over bare DVC |")
     write_results("reruns", facts, {"nothing_to_do": idle, "n_new": n_new, "from_scratch": scratch, "grown": grown})
 
 
