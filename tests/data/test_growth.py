@@ -91,7 +91,7 @@ def changes(draw, source: Source) -> Source:
 
 
 @given(st.integers(40, 60), st.integers(0, 3), st.sampled_from([0.25, 0.5]), st.data())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_only_groups_that_change_may_move_and_test_images_stay(n_images, seed, test_share, data):
     params = data_params(test_share=test_share)
     source, entry, ever = Source(tuple(range(n_images))), UNDRAWN, set()
