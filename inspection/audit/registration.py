@@ -30,6 +30,9 @@ ECC_RADIUS = 0.95
 """Of the disc over which two textures are refined."""
 
 _ECC_STEPS = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 30, 1e-4)
+_HALF_SIZE_STEPS = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 30, 1e-3)
+"""At half the size. Smaller gains change neither which transform is the best nor whether it is good enough; with twice
+this one or with fewer steps, some turned castings are missed."""
 _AMBIGUOUS = 0.06
 """Rough correlations closer to the best than this are followed up as well."""
 _MIN_REFINED_CORRELATION = 0.85
@@ -42,6 +45,9 @@ _HALF_WINDOW = cv2.resize(WINDOW, (HALF_SIDE, HALF_SIDE), interpolation=cv2.INTE
 _MAX_SHIFT = HALF_SIDE // 5
 _SHIFTS = np.arange(-_MAX_SHIFT, _MAX_SHIFT + 1)
 _HALF_SIZE = HALF_SIDE, HALF_SIDE
+_HALF_RADIUS = np.ascontiguousarray(RADIUS[::2, ::2])
+_REFINED_HALF_DISC = (_HALF_RADIUS < ECC_RADIUS).astype(np.uint8)
+_COMPARED_HALF_DISC = (_HALF_RADIUS < COMPARED_RADIUS).astype(np.uint8)
 _FREQUENCIES = np.add.outer(np.arange(HALF_SIDE), np.arange(HALF_SIDE // 2 + 1))
 _REVERSAL = np.exp(-2j * np.pi / HALF_SIDE * _FREQUENCIES).astype(np.complex64)
 """Conjugate of the phase by which the transform of a reversed picture differs from the conjugate of its transform."""
@@ -149,19 +155,17 @@ def refine(
         return None
 
 
-def warp(square: np.ndarray, transform: np.ndarray, outside: float | None = None) -> np.ndarray:
+def warp(square: np.ndarray, transform: np.ndarray) -> np.ndarray:
     """Return the second square as seen in the frame of the first.
 
     Parameters
     ----------
     square : ndarray of float32, shape (SIDE, SIDE)
     transform : ndarray of float, shape (2, 3)
-    outside : float, optional
-        Value beyond the border; without it the border is repeated.
+        Beyond the border it finds the border repeated.
     """
-    border = cv2.BORDER_REPLICATE if outside is None else cv2.BORDER_CONSTANT
     flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
-    return cv2.warpAffine(square, transform, (SIDE, SIDE), flags=flags, borderMode=border, borderValue=outside or 0)
+    return cv2.warpAffine(square, transform, (SIDE, SIDE), flags=flags, borderMode=cv2.BORDER_REPLICATE)
 
 
 def _similarities(alignments: np.ndarray) -> np.ndarray:
@@ -230,17 +234,13 @@ def _refine_halves(textures: tuple[np.ndarray, np.ndarray], transform: np.ndarra
     """Refine at half the size; return correlation inside the compared disc, and transform."""
     try:
         refined = cv2.findTransformECC(
-            *textures, transform.copy(), cv2.MOTION_AFFINE, _ECC_STEPS, _half_disc(ECC_RADIUS), 5
+            *textures, transform.copy(), cv2.MOTION_AFFINE, _HALF_SIZE_STEPS, _REFINED_HALF_DISC, 5
         )[1]
         moved = cv2.warpAffine(textures[1], refined, _HALF_SIZE, flags=_BACKWARDS)
-        return float(cv2.computeECC(textures[0], moved, _half_disc(COMPARED_RADIUS))), refined
+        return float(cv2.computeECC(textures[0], moved, _COMPARED_HALF_DISC)), refined
     except cv2.error:
         # OpenCV's way of saying that the iteration diverges: these two do not overlap.
         return -1.0, transform
-
-
-def _half_disc(radius: float) -> np.ndarray:
-    return np.ascontiguousarray(RADIUS[::2, ::2] < radius).astype(np.uint8)
 
 
 def _at_full_size(transform: np.ndarray) -> np.ndarray:

@@ -279,18 +279,20 @@ def texture(square: np.ndarray) -> np.ndarray:
     return detail / np.sqrt(local_mean(detail * detail) / share + 9)
 
 
-def local_mean(values: np.ndarray) -> np.ndarray:
+def local_mean(values: np.ndarray, border: int = cv2.BORDER_DEFAULT) -> np.ndarray:
     """Return the mean over the neighbourhood of every pixel.
 
     Parameters
     ----------
-    values : ndarray of float32, shape (SIDE, SIDE)
+    values : ndarray of float32, shape (n_rows, n_columns)
+    border : int
+        What lies beyond the border, as OpenCV calls it; by default the reflection.
 
     Returns
     -------
-    ndarray of float32, shape (SIDE, SIDE)
+    ndarray of float32, shape (n_rows, n_columns)
     """
-    return cv2.blur(values, (_NEIGHBOURHOOD, _NEIGHBOURHOOD))
+    return cv2.blur(values, (_NEIGHBOURHOOD, _NEIGHBOURHOOD), borderType=border)
 
 
 def _thumbnail(grey: np.ndarray) -> np.ndarray:

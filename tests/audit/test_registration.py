@@ -53,9 +53,8 @@ def test_warping_takes_the_second_into_the_frame_of_the_first():
     square = np.zeros((SIDE, SIDE), np.float32)
     square[50, 30] = 100
     # From points of the first to points of the second: 10 to the right, 20 down.
-    moved = warp(square, np.array([[1.0, 0, 10], [0, 1, 20]]), outside=-1.0)
+    moved = warp(square, np.array([[1.0, 0, 10], [0, 1, 20]]))
     assert np.unravel_index(moved.argmax(), moved.shape) == (30, 20)
-    assert moved[-1, -1] == -1
 
 
 def test_many_pairs_are_registered_like_each_alone():
