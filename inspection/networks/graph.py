@@ -1,11 +1,17 @@
-"""The graph of a traced network: which layers everything passes through, and cutting it in two there."""
+"""The graph of a traced network: which layers everything passes through, cutting it in two there, and folding."""
 
+import copy
 import warnings
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
+from timm.layers import BatchNormAct2d
 from timm.models import create_feature_extractor, get_graph_node_names
 from torch import fx, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 
 @dataclass(frozen=True)
@@ -134,6 +140,59 @@ def cut_out(network: nn.Module, start: str, end: str) -> fx.GraphModule:
             copies[node] = part.node_copy(node, copies.__getitem__)
     part.output(copies[last])
     return fx.GraphModule(extractor, part)
+
+
+def fold_batch_norms(network: nn.Module) -> nn.Module:
+    """Return a copy in which batch normalisations that follow a convolution are part of its weights.
+
+    It gives the same numbers but for rounding, and a third of its layers is gone (Jacob et al., CVPR 2018, section 3.2).
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        Traced parts of it (`torch.fx.GraphModule`) and sequences of layers are looked at.
+
+    Returns
+    -------
+    torch.nn.Module
+        In evaluation mode.
+    """
+    folded = copy.deepcopy(network).eval()
+    waiting = [folded]
+    while waiting:
+        module = waiting.pop()
+        for convolution, norm in _convolutions_before_norms(module):
+            fused = fuse_conv_bn_eval(module.get_submodule(convolution), module.get_submodule(norm))
+            module.set_submodule(norm, _without_norm(module.get_submodule(norm)))
+            module.set_submodule(convolution, fused)
+        # A traced part says itself in which order its layers run.
+        waiting += [] if isinstance(module, fx.GraphModule) else module.children()
+    return folded
+
+
+def _convolutions_before_norms(module: nn.Module) -> Iterator[tuple[str, str]]:
+    """Yield the names of convolutions and of the normalisations that alone use their output."""
+    if isinstance(module, fx.GraphModule):
+        calls = [node for node in module.graph.nodes if node.op == "call_module"]
+        n_calls = Counter(node.target for node in calls)
+        pairs = [(node.args[0], node) for node in calls if node.args and node.args[0] in calls]
+        names = [
+            (before.target, node.target)
+            for before, node in pairs
+            if len(before.users) == n_calls[before.target] == n_calls[node.target] == 1
+        ]
+    else:
+        names = list(pairwise(dict(module.named_children()))) if isinstance(module, nn.Sequential) else []
+    for convolution, norm in names:
+        if isinstance(module.get_submodule(convolution), nn.Conv2d) and type(module.get_submodule(norm)) in _NORMS:
+            yield convolution, norm
+
+
+_NORMS = nn.BatchNorm2d, BatchNormAct2d
+
+
+def _without_norm(norm: nn.Module) -> nn.Module:
+    return nn.Sequential(norm.drop, norm.act) if isinstance(norm, BatchNormAct2d) else nn.Identity()
 
 
 class _Values(fx.Interpreter):

@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+from timm.layers import BatchNormAct2d
 from torch import nn
 
-from inspection.networks.graph import bottlenecks, cut_out, head_prefix
+from inspection.networks.graph import bottlenecks, cut_out, extract_layers, fold_batch_norms, head_prefix
 
 
 class Branched(nn.Module):
@@ -86,3 +87,58 @@ def test_a_cut_that_leaves_something_out(start, end, network):
 def test_an_unknown_layer(network):
     with pytest.raises(ValueError, match="'g' is not present in model"):
         cut_out(network, "g", "f")
+
+
+class Normalised(nn.Module):
+    """Convolution and normalisation, the same with an activation, one whose convolution is used again, and a sequence."""
+
+    def __init__(self):
+        super().__init__()
+        for name in "abcd":
+            self.add_module(name, nn.Conv2d(3, 3, 3, padding=1))
+        self.norm_a, self.norm_b, self.norm_c = nn.BatchNorm2d(3), BatchNormAct2d(3), nn.BatchNorm2d(3)
+        self.last = nn.Sequential(nn.BatchNorm2d(3), nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3), nn.ReLU())
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.running_mean.normal_()
+                module.running_var.uniform_(0.5, 2)
+                nn.init.normal_(module.weight)
+
+    def forward(self, images):
+        twice = self.c(self.norm_b(self.b(self.norm_a(self.a(images)))))
+        return self.last(self.d(twice + self.norm_c(twice)))
+
+
+@pytest.fixture
+def normalised():
+    torch.manual_seed(0)
+    return Normalised().eval()
+
+
+def norms_left(network: nn.Module) -> int:
+    return sum(isinstance(module, nn.BatchNorm2d) for module in network.modules())
+
+
+def test_norms_are_folded_where_nothing_else_reads_the_convolution(normalised):
+    images, traced = torch.randn(2, 3, 8, 8), extract_layers(normalised, ["d", "last.3"])
+    folded = fold_batch_norms(traced)
+    # Left are those after c, whose output is read twice, and after d, whose output is asked for.
+    assert (norms_left(traced), norms_left(folded)) == (5, 2)
+    with torch.inference_mode():
+        for name, value in traced(images).items():
+            torch.testing.assert_close(folded(images)[name], value, rtol=1e-5, atol=1e-5)
+
+
+def test_an_output_that_is_asked_for_stays_what_it_is(normalised):
+    images, traced = torch.randn(2, 3, 8, 8), extract_layers(normalised, ["a", "norm_a"])
+    with torch.inference_mode():
+        for name, value in fold_batch_norms(traced)(images).items():
+            torch.testing.assert_close(value, traced(images)[name], rtol=0, atol=0)
+
+
+def test_norms_are_folded_in_sequences(normalised):
+    images = torch.randn(2, 3, 8, 8)
+    folded = fold_batch_norms(normalised.last)
+    assert (norms_left(normalised.last), norms_left(folded)) == (2, 1), "the first follows no convolution"
+    with torch.inference_mode():
+        torch.testing.assert_close(folded(images), normalised.last(images), rtol=1e-5, atol=1e-5)

@@ -222,7 +222,6 @@ import sys
 from pathlib import Path
 import numpy as np
 from inspection.voters.shallow import train_shallow
-from tests.conftest import ROOT
 from inspection.voters.guard import fit_guard, write_guard
 from inspection.voters.stored import save_pickle
 import joblib
