@@ -305,7 +305,7 @@ def _compare_locally(first: np.ndarray, second: np.ndarray, disc: np.ndarray) ->
 
 
 def _shared_disc(transform: np.ndarray) -> np.ndarray:
-    """Return where both squares show what lies within `COMPARED_RADIUS`; ndarray of bool, (_FRAME_SIDE, _FRAME_SIDE)."""
+    """Return where both squares show what lies within `COMPARED_RADIUS`; bool, shape (_FRAME_SIDE, _FRAME_SIDE)."""
     centre = (SIDE - 1) / 2
     (xx, xy, x0), (yx, yy, y0) = transform.tolist()
     columns, rows = xx * _COLUMNS + xy * _ROWS + (x0 - centre), yx * _COLUMNS + yy * _ROWS + (y0 - centre)

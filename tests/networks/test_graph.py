@@ -90,7 +90,7 @@ def test_an_unknown_layer(network):
 
 
 class Normalised(nn.Module):
-    """Convolution and normalisation, the same with an activation, one whose convolution is used again, and a sequence."""
+    """Convolution and normalisation; with an activation; with an output that is used again; and in a sequence."""
 
     def __init__(self):
         super().__init__()
