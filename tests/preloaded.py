@@ -27,7 +27,12 @@ LIBRARIES = {
         "sklearn.neighbors", "sklearn.svm", "timm", "torch", "torch.onnx", "torch._functorch.aot_autograd",
         "torchvision", "tqdm", "xgboost",
     ),
-    DVC: ("dvc.cli", "dvc.cli.parser", "dvc.repo.reproduce", "dvc.repo.experiments", "dvc_data.index"),
+    DVC: (
+        "dulwich.index", "dvc.cli", "dvc.cli.parser", "dvc.repo.experiments", "dvc.repo.experiments.queue.celery",
+        "dvc.repo.experiments.show", "dvc.repo.graph", "dvc.repo.index", "dvc.repo.plots", "dvc.repo.reproduce",
+        "dvc.repo.stage", "dvc.utils.strictyaml", "dvc_data.hashfile.status", "dvc_data.index",
+        "dvc_data.index.checkout", "pygit2",
+    ),
 }  # fmt: skip
 """By program; each is served by a process of its own, for DVC waits for the stages that it runs."""
 
