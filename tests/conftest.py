@@ -4,6 +4,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
+from functools import cache
 from itertools import product
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from ruamel.yaml import YAML
 # them from the other worker. No result depends on it.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+from inspection.config import DataParams, Params, load_params
 from inspection.decision.voting import VOTING_RULES
 from inspection.networks.sources import BACKBONE_SOURCES
 from inspection.voters import classifiers
@@ -58,6 +60,17 @@ def own_tables():
     for table, content in zip(tables, before, strict=True):
         table.clear()
         table.update(content)
+
+
+@cache
+def own_params() -> Params:
+    """The project's own params."""
+    return load_params(ROOT / "params.yaml")
+
+
+def data_params(**changes) -> DataParams:
+    """The section ``data`` of the project's own params, with some changed."""
+    return own_params().data.model_copy(update=changes)
 
 
 def tiny_params() -> dict:

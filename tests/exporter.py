@@ -2,30 +2,12 @@
 
 from functools import cache
 
-import torch
+from torch.onnx import _constants
 from torch.onnx._internal.exporter import _registration
-
-from inspection.networks.onnx_export import export_onnx
 
 
 def keep_operators() -> None:
-    """Make the table at the first export and keep it."""
+    """Make the table and keep it."""
     table = _registration.ONNXRegistry
     table.from_torchlib = staticmethod(cache(table.from_torchlib))
-
-
-class _Smallest(torch.nn.Module):
-    def forward(self, images):
-        return images.float().mean((1, 2))
-
-
-def warm_up(path: str) -> None:
-    """Export the smallest network there is, so that a fork finds the table and what else the exporter keeps.
-
-    Parameters
-    ----------
-    path : str
-        Of the file that is written.
-    """
-    keep_operators()
-    export_onnx(_Smallest(), path, 8, ["features"], {})
+    table.from_torchlib(opset_version=_constants.ONNX_DEFAULT_OPSET)

@@ -84,7 +84,8 @@ def serve(program: str, address: str) -> None:
     for library in LIBRARIES[program]:
         importlib.import_module(library)
     if program == STAGES:
-        _warm_up_exporter()
+        # It lies beside this script.
+        importlib.import_module("exporter").keep_operators()
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(address)
         listener.listen()
@@ -102,17 +103,6 @@ def serve(program: str, address: str) -> None:
                     os.close(handle)
                 status = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
                 connection.sendall(str(status if status >= 0 else 128 - status).encode())
-
-
-def _warm_up_exporter() -> None:
-    """Do what every export does at first; what a fork finds of the project itself it imports from its own folder."""
-    sys.path.insert(0, str(Path(__file__).parent.parent))
-    exporter = importlib.import_module("tests.exporter")
-    with tempfile.TemporaryDirectory() as folder:
-        exporter.warm_up(f"{folder}/smallest.onnx")
-    for name in [name for name in sys.modules if name.split(".")[0] in ("inspection", "tests")]:
-        del sys.modules[name]
-    del sys.path[0]
 
 
 def _become(program: str, folder: str, environment: dict[str, str], arguments: list[str], handles: list[int]) -> None:

@@ -1,5 +1,6 @@
 """params.yaml: every problem is found before work starts, and the message says where and what to do."""
 
+import copy
 import re
 from pathlib import Path
 
@@ -12,12 +13,13 @@ from inspection.data.images import AS_STORED, Decoding
 from inspection.errors import ConfigError
 
 PARAMS = Path(__file__).parent.parent / "params.yaml"
+OWN = YAML(typ="safe").load(PARAMS)
 ABSENT = object()
 
 
 def write_changed(folder: Path, key: str, value) -> Path:
     """Write the project's params with one dotted key set, or taken out when the value is ``ABSENT``."""
-    params = YAML(typ="safe").load(PARAMS)
+    params = copy.deepcopy(OWN)
     # The project's own may change; these leave room.
     params["cnn"] |= {"image_size": 64, "channels": [8, 16], "parts": 2}
     *sections, name = key.split(".")
@@ -42,8 +44,7 @@ def write_text(folder: Path, text: str) -> Path:
 
 def test_the_projects_own_params_load():
     params = load_params(PARAMS)
-    raw = YAML(typ="safe").load(PARAMS)
-    assert params.model_dump() == raw
+    assert params.model_dump() == OWN
     assert (len(params.networks) + len(params.backbones) * len(params.classifiers)) % 2 == 1, "an even number can tie"
 
 

@@ -5,9 +5,8 @@ import pandas as pd
 import pytest
 
 from bench.protocols import N_OUTER_FOLDS, draw_divisions
-from inspection.config import load_params
 from inspection.labels import TEST, TRAIN
-from tests.conftest import ROOT
+from tests.conftest import own_params
 
 
 @pytest.fixture
@@ -31,14 +30,14 @@ def images():
 
 
 def test_five_fold_tests_every_certain_image_once_and_no_other(images):
-    divisions = draw_divisions("c", images, images["path"], load_params(ROOT / "params.yaml"), seed=0)
+    divisions = draw_divisions("c", images, images["path"], own_params(), seed=0)
     tested = pd.concat([rows[rows["split"] == TEST] for rows in divisions])
     assert len(divisions) == N_OUTER_FOLDS
     assert sorted(tested["path"]) == sorted(images["path"][:60])
 
 
 def test_five_fold_is_stratified_by_label_and_kind(images):
-    for rows in draw_divisions("c", images, images["path"], load_params(ROOT / "params.yaml"), seed=0):
+    for rows in draw_divisions("c", images, images["path"], own_params(), seed=0):
         test, train = rows[rows["split"] == TEST], rows[rows["split"] == TRAIN]
         assert test.groupby(["label", "stratum"]).size().tolist() == [3, 3, 3, 3]
         assert sorted(set(train["fold"])) == [0, 1, 2, 3, 4], "with folds of its own inside the training part"
@@ -46,6 +45,6 @@ def test_five_fold_is_stratified_by_label_and_kind(images):
 
 def test_blocks_stay_on_one_side(images):
     blocks = pd.Series([f"block {position // 4}" for position in range(80)])
-    (rows,) = draw_divisions("b", images, blocks, load_params(ROOT / "params.yaml"), seed=0)
+    (rows,) = draw_divisions("b", images, blocks, own_params(), seed=0)
     assert len(rows) == 80
     assert rows.groupby("group")["split"].nunique().max() == 1

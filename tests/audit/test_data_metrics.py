@@ -11,19 +11,14 @@ from inspection.audit.data_metrics import describe_data, score_memory
 from inspection.audit.findings import Audit, audit_images
 from inspection.audit.indexing import index_images
 from inspection.audit.leakage_probe import nearest_neighbour_accuracy
-from inspection.config import DataParams, load_params
+from inspection.config import DataParams
 from inspection.data.groups import join_groups
 from inspection.data.ledger import UNDRAWN
 from inspection.data.manifest import label_of
 from inspection.data.sources import list_images
 from inspection.data.splits import Division, divide
-from tests.conftest import ROOT
+from tests.conftest import data_params
 from tests.parts import draw_part, write_class_folders
-
-
-def data_params(**changes) -> DataParams:
-    """The project's own params with some changed."""
-    return load_params(ROOT / "params.yaml").data.model_copy(update=changes)
 
 
 def prepared(folder, params: DataParams) -> tuple[Audit, Division]:

@@ -11,20 +11,21 @@ from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 from scipy.cluster.hierarchy import DisjointSet
 
-from inspection.config import DataParams, load_params
+from inspection.config import DataParams
 from inspection.data.groups import first_members, join_groups
 from inspection.data.ledger import UNDRAWN, LedgerEntry
 from inspection.data.manifest import read_manifest
 from inspection.data.splits import Division, divide
 from inspection.errors import DataError
 from stages.prepare import prepare
-from tests.conftest import ROOT, run_stage_in, tiny_params, write_params
+from tests import conftest
+from tests.conftest import run_stage_in, tiny_params, write_params
 from tests.parts import draw_part, write_class_folders
 
 
 def data_params(**changes) -> DataParams:
-    """The project's own params with some changed."""
-    return load_params(ROOT / "params.yaml").data.model_copy(update={"folds": 2, **changes})
+    """The project's own params with two folds and some others changed."""
+    return conftest.data_params(**{"folds": 2, **changes})
 
 
 def sha256(text: str) -> str:

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from inspection.audit.indexing import index_images
-from inspection.config import DataParams, load_params
 from inspection.data.images import Decoding
 from inspection.data.manifest import (
     COLUMNS,
@@ -24,15 +23,10 @@ from inspection.data.manifest import (
 from inspection.data.sources import list_images
 from inspection.errors import DataError, ImageError
 from inspection.labels import DEFECTIVE, NON_DEFECTIVE, UNLABELLED
-from tests.conftest import ROOT
+from tests.conftest import data_params
 from tests.parts import draw_part, write_class_folders
 
 ONE_THIRD, TWO_THIRDS = 0.3333333333333333, 0.6666666666666666
-
-
-def data_params(**changes) -> DataParams:
-    """The project's own params with some changed."""
-    return load_params(ROOT / "params.yaml").data.model_copy(update=changes)
 
 
 def divided(n_images: int = 4, **columns) -> pd.DataFrame:

@@ -11,22 +11,16 @@ from hypothesis import strategies as st
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from inspection.config import DataParams, load_params
 from inspection.data.groups import join_groups
 from inspection.data.splits import NO_FOLD, divide
 from inspection.errors import DataError
-from tests.conftest import ROOT
+from tests.conftest import data_params
 
 ONE_THIRD, TWO_THIRDS = 0.3333333333333333, 0.6666666666666666
 LEAKS = ("regroup", "drop", "keep")
 CONTRADICTORY = "copies of this photograph carry both labels"
 LEAKING = "a test image is a copy of this photograph or in its group"
 SUPPLIED = ["train"] * 24 + ["test"] * 6
-
-
-def data_params(**changes) -> DataParams:
-    """The project's own params with some changed."""
-    return load_params(ROOT / "params.yaml").data.model_copy(update=changes)
 
 
 def audited(probabilities, photographs=None, groups=None, splits="", strata="", types="") -> pd.DataFrame:
