@@ -6,6 +6,7 @@ from torch.onnx import _constants
 from torch.onnx._internal.exporter import _registration
 
 
+@cache
 def keep_operators() -> None:
     """Make the table and keep it."""
     table = _registration.ONNXRegistry

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from tests.conftest import BACKBONE, CLASSIFIERS, N_PER_CLASS, OTHER_BACKBONE, ROOT, tiny_params, write_params
+from tests.conftest import ROOT
 from tests.parts import write_class_folders
 from tests.preloaded import preloaded
+from tests.project import BACKBONE, CLASSIFIERS, N_PER_CLASS, OTHER_BACKBONE, tiny_params, write_params
 
 pytestmark = pytest.mark.pipeline
 CODE = (

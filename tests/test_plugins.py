@@ -15,8 +15,9 @@ from inspection.networks.onnx_models import OnnxModel
 from inspection.plugins import load_plugins
 from inspection.voters.classifiers import make_classifier
 from stages import check_networks, check_params
-from tests.conftest import ROOT, run_stage_in, run_stages_in, tiny_params, write_params
+from tests.conftest import ROOT
 from tests.parts import draw_part, encode
+from tests.project import run_stage_in, run_stages_in, tiny_params, write_params
 
 
 @pytest.fixture

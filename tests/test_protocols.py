@@ -6,7 +6,7 @@ import pytest
 
 from bench.protocols import N_OUTER_FOLDS, draw_divisions
 from inspection.labels import TEST, TRAIN
-from tests.conftest import own_params
+from tests.project import own_params
 
 
 @pytest.fixture

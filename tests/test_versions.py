@@ -9,7 +9,7 @@ from inspection import versions
 from inspection.versions import NOT_INSTALLED, installed_versions
 from stages import record_versions
 from stages.record_versions import PACKAGES_OF_STAGES
-from tests.conftest import run_stage_in
+from tests.project import run_stage_in
 from tests.test_dvc_yaml import PIPELINE, needed_files, stage_script
 from tests.test_requirements import third_party
 

@@ -17,8 +17,8 @@ from inspection.data.ledger import UNDRAWN
 from inspection.data.manifest import label_of
 from inspection.data.sources import list_images
 from inspection.data.splits import Division, divide
-from tests.conftest import data_params
 from tests.parts import draw_part, write_class_folders
+from tests.project import data_params
 
 
 def prepared(folder, params: DataParams) -> tuple[Audit, Division]:

@@ -18,14 +18,13 @@ from inspection.data.manifest import read_manifest
 from inspection.data.splits import Division, divide
 from inspection.errors import DataError
 from stages.prepare import prepare
-from tests import conftest
-from tests.conftest import run_stage_in, tiny_params, write_params
 from tests.parts import draw_part, write_class_folders
+from tests.project import data_params, run_stage_in, tiny_params, write_params
 
 
-def data_params(**changes) -> DataParams:
+def two_fold_params(**changes) -> DataParams:
     """The project's own params with two folds and some others changed."""
-    return conftest.data_params(**{"folds": 2, **changes})
+    return data_params(**{"folds": 2, **changes})
 
 
 def sha256(text: str) -> str:
@@ -94,7 +93,7 @@ def changes(draw, source: Source) -> Source:
 @given(st.integers(40, 60), st.integers(0, 3), st.sampled_from([0.25, 0.5]), st.data())
 @settings(max_examples=40, deadline=None)
 def test_only_groups_that_change_may_move_and_test_images_stay(n_images, seed, test_share, data):
-    params = data_params(test_share=test_share)
+    params = two_fold_params(test_share=test_share)
     source, entry, ever = Source(tuple(range(n_images))), UNDRAWN, set()
     before: dict[str, tuple] = {}
     for _ in range(4):
@@ -120,20 +119,20 @@ def test_only_groups_that_change_may_move_and_test_images_stay(n_images, seed, t
 @settings(max_examples=20, deadline=None)
 def test_a_division_repeats_itself_in_any_order(n_images, seed, data):
     source = data.draw(changes(Source(tuple(range(n_images)))))
-    first = divide(source.table(), data_params(), seed)
+    first = divide(source.table(), two_fold_params(), seed)
     shuffled = replace(source, numbers=tuple(data.draw(st.permutations(source.numbers))))
-    again = divide(shuffled.table(), data_params(), seed, first.entry)
+    again = divide(shuffled.table(), two_fold_params(), seed, first.entry)
     assert places(again) == places(first)
     assert again.entry == first.entry
     # Without its memory too, as long as nothing changes.
-    assert places(divide(shuffled.table(), data_params(), seed)) == places(first)
+    assert places(divide(shuffled.table(), two_fold_params(), seed)) == places(first)
 
 
 @pytest.mark.parametrize(("n_new", "gone"), [(10, ()), (0, (7,)), (30, (7, 8))], ids=["added", "removed", "both"])
 def test_growth_moves_nothing(n_new, gone):
-    first = divide(Source(tuple(range(600))).table(), data_params(), 0)
+    first = divide(Source(tuple(range(600))).table(), two_fold_params(), 0)
     grown = Source(tuple(number for number in range(600 + n_new) if number not in gone))
-    after = places(divide(grown.table(), data_params(), 0, first.entry))
+    after = places(divide(grown.table(), two_fold_params(), 0, first.entry))
     old = {path: place for path, place in places(first).items() if path in after}
     assert len(old) == 600 - len(gone)
     assert {path: after[path] for path in old} == old
@@ -146,7 +145,7 @@ def test_growth_moves_nothing(n_new, gone):
 
 @pytest.fixture
 def first() -> Division:
-    return divide(Source(tuple(range(200))).table(), data_params(), 0)
+    return divide(Source(tuple(range(200))).table(), two_fold_params(), 0)
 
 
 def one_of_each(division: Division) -> tuple[int, int]:
@@ -159,7 +158,7 @@ def one_of_each(division: Division) -> tuple[int, int]:
 def test_a_copy_that_joins_a_test_group_to_a_training_group_makes_both_test(first):
     test, train = one_of_each(first)
     grown = Source(tuple(range(201)), ((test, 200), (200, train)))
-    division = divide(grown.table(), data_params(), 0, first.entry)
+    division = divide(grown.table(), two_fold_params(), 0, first.entry)
     joined = [f"data/{number:04d}.png" for number in sorted((train, 200))]
     assert paths_tested(division) == paths_tested(first) | set(joined)
     assert division.notices == (
@@ -167,7 +166,7 @@ def test_a_copy_that_joins_a_test_group_to_a_training_group_makes_both_test(firs
         f"before, for example {joined[0]}.",
     )
     # Later the copy is deleted: the training image that was a test image for a while stays one.
-    later = divide(Source(tuple(range(200))).table(), data_params(), 0, division.entry)
+    later = divide(Source(tuple(range(200))).table(), two_fold_params(), 0, division.entry)
     assert paths_tested(later) == paths_tested(first) | {f"data/{train:04d}.png"}
     assert later.notices == ()
     assert later.images.loc[later.images["kept_in_test"], "path"].tolist() == [f"data/{train:04d}.png"]
@@ -179,7 +178,7 @@ def test_test_images_are_known_by_their_file_and_by_their_pixels(first, column):
     table = Source(tuple(range(200))).table()
     table[column] = [sha256(f"changed {number}") for number in range(200)]
     table["group"] = join_groups(table.assign(group=""), "together")
-    division = divide(table, data_params(), 0, first.entry)
+    division = divide(table, two_fold_params(), 0, first.entry)
     assert paths_tested(division) >= paths_tested(first)
     if column == "pixels_sha256":
         assert paths_tested(division) == paths_tested(first)
@@ -191,11 +190,11 @@ def test_test_images_are_known_by_their_file_and_by_their_pixels(first, column):
 def test_a_copy_in_a_group_that_the_source_states_moves_nothing():
     table = Source(tuple(range(200))).table()
     stated = table.assign(group=[f"part {number // 2}" for number in range(200)])
-    first = divide(stated.assign(group=join_groups(stated, "together")), data_params(), 0)
+    first = divide(stated.assign(group=join_groups(stated, "together")), two_fold_params(), 0)
     grown = Source(tuple(range(240))).table()
     # A third photograph of each of the first 40 parts.
     grown["group"] = [f"part {number // 2 if number < 200 else number - 200}" for number in range(240)]
-    division = divide(grown.assign(group=join_groups(grown, "together")), data_params(), 0, first.entry)
+    division = divide(grown.assign(group=join_groups(grown, "together")), two_fold_params(), 0, first.entry)
     after = places(division)
     assert {path: after[path] for path in places(first)} == places(first)
 
@@ -211,12 +210,12 @@ def test_contradicting_copies_leave_and_come_back_as_test_images(first):
         label=[1 if number == 200 else number % 2 for number in range(201)],
         group="",
     )
-    division = divide(copies.assign(group=join_groups(copies, "together")), data_params(), 0, first.entry)
+    division = divide(copies.assign(group=join_groups(copies, "together")), two_fold_params(), 0, first.entry)
     assert set(division.left_out["path"]) == {path, "data/0200.png"}
     assert paths_tested(division) == paths_tested(first) - {path}
     # The label is corrected.
     mended = copies.assign(label=[0 if number == 200 else number % 2 for number in range(201)])
-    after = divide(mended.assign(group=join_groups(mended, "together")), data_params(), 0, division.entry)
+    after = divide(mended.assign(group=join_groups(mended, "together")), two_fold_params(), 0, division.entry)
     assert paths_tested(after) == paths_tested(first) | {"data/0200.png"}
 
 
@@ -225,11 +224,11 @@ def test_a_photograph_left_out_beside_a_test_image_is_remembered_with_it(first):
     table = Source(tuple(range(202)), ((test, 200), (200, 201))).table()
     # 200 and 201 are copies with both labels, and of one series with a test image.
     copies = table.assign(photograph=[*range(201), 200])
-    division = divide(copies, data_params(), 0, first.entry)
+    division = divide(copies, two_fold_params(), 0, first.entry)
     assert set(division.left_out["path"]) == {"data/0200.png", "data/0201.png"}
     # The test image is deleted and the label corrected: 201 is what was seen in the test part.
     rest = Source(tuple(number for number in range(202) if number not in (test, 200)))
-    after = divide(rest.table(), data_params(), 0, division.entry)
+    after = divide(rest.table(), two_fold_params(), 0, division.entry)
     assert "data/0201.png" in paths_tested(after)
 
 
@@ -242,17 +241,17 @@ def supplied(numbers, test) -> pd.DataFrame:
 
 
 def test_supplied_splits_stay_and_only_their_folds_are_drawn():
-    first = divide(supplied(range(100), range(80, 100)), data_params(folds=4), 0)
+    first = divide(supplied(range(100), range(80, 100)), two_fold_params(folds=4), 0)
     assert paths_tested(first) == {f"data/{number:04d}.png" for number in range(80, 100)}
-    grown = divide(supplied(range(120), range(80, 100)), data_params(folds=4), 0, first.entry)
+    grown = divide(supplied(range(120), range(80, 100)), two_fold_params(folds=4), 0, first.entry)
     assert paths_tested(grown) == paths_tested(first)
     assert {path: places(grown)[path] for path in places(first)} == places(first)
     assert (first.origin, first.notices, first.images["kept_in_test"].any()) == ("supplied", (), False)
 
 
 def test_a_supplied_split_that_moves_test_images_is_followed_and_says_so():
-    first = divide(supplied(range(100), range(80, 100)), data_params(), 0)
-    moved = divide(supplied(range(100), range(60, 80)), data_params(), 0, first.entry)
+    first = divide(supplied(range(100), range(80, 100)), two_fold_params(), 0)
+    moved = divide(supplied(range(100), range(60, 80)), two_fold_params(), 0, first.entry)
     assert paths_tested(moved) == {f"data/{number:04d}.png" for number in range(60, 80)}
     assert moved.notices == (
         "20 images that were test images before are training images by the split that the source brings now, for "
@@ -261,11 +260,11 @@ def test_a_supplied_split_that_moves_test_images_is_followed_and_says_so():
 
 
 def test_a_supplied_split_that_begins_to_leak_keeps_its_test_images():
-    first = divide(supplied(range(100), range(80, 100)), data_params(), 0)
+    first = divide(supplied(range(100), range(80, 100)), two_fold_params(), 0)
     leaking = supplied(range(101), range(80, 100))
     leaking["series"] = [80 if number == 100 else number for number in range(101)]
     leaking["group"] = join_groups(leaking.assign(group=""), "together")
-    division = divide(leaking, data_params(), 0, first.entry)
+    division = divide(leaking, two_fold_params(), 0, first.entry)
     assert division.origin == "redrawn"
     assert paths_tested(division) >= {f"data/{number:04d}.png" for number in (*range(80, 100), 100)}
 
@@ -274,20 +273,20 @@ def test_a_supplied_split_that_begins_to_leak_keeps_its_test_images():
 
 
 def test_a_fold_that_lost_a_class_says_so_and_moves_nothing():
-    first = divide(Source(tuple(range(40))).table(), data_params(), 0)
+    first = divide(Source(tuple(range(40))).table(), two_fold_params(), 0)
     kept = first.images
     lost = kept[(kept["fold"] == 0) & (kept["label"] == 1)]["path"].str[5:9].astype(int)
     rest = Source(tuple(number for number in range(40) if number not in set(lost)))
     with pytest.raises(DataError, match=r"^Fold 0 of 2 holds no defective image any more.*set another data\.folds"):
-        divide(rest.table(), data_params(), 0, first.entry)
+        divide(rest.table(), two_fold_params(), 0, first.entry)
     # The way out: other folds, the same test part.
-    assert paths_tested(divide(rest.table(), data_params(folds=3), 0, first.entry)) == paths_tested(first)
+    assert paths_tested(divide(rest.table(), two_fold_params(folds=3), 0, first.entry)) == paths_tested(first)
 
 
 def test_another_number_of_folds_moves_no_test_image_and_can_be_taken_back(first):
-    other = divide(Source(tuple(range(200))).table(), data_params(folds=5), 0, first.entry)
+    other = divide(Source(tuple(range(200))).table(), two_fold_params(folds=5), 0, first.entry)
     assert paths_tested(other) == paths_tested(first)
-    assert places(divide(Source(tuple(range(200))).table(), data_params(), 0, other.entry)) == places(first)
+    assert places(divide(Source(tuple(range(200))).table(), two_fold_params(), 0, other.entry)) == places(first)
 
 
 def test_what_is_remembered_is_what_was_tested(first):

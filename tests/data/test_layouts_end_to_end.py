@@ -14,8 +14,8 @@ from inspection.data.manifest import COLUMNS, read_manifest
 from inspection.decision.inspector import Inspector
 from inspection.errors import DataError
 from stages import prepare
-from tests.conftest import run_stage_in, run_stages_in, tiny_params, write_params
 from tests.parts import disguised, draw_part
+from tests.project import run_stage_in, run_stages_in, tiny_params, write_params
 
 OK, NG = 0, 1
 """Labels, short for the tables below."""

@@ -8,7 +8,8 @@ import pytest
 from inspection.config import load_params
 from inspection.data.ledger import LedgerEntry, LedgerKey, fingerprints, read_ledger, write_ledger
 from inspection.errors import DataError
-from tests.conftest import ROOT, tiny_params, write_params
+from tests.conftest import ROOT
+from tests.project import tiny_params, write_params
 
 A, B, C = "aaaaaaaaaaaa 111111111111", "bbbbbbbbbbbb 222222222222", "cccccccccccc 333333333333"
 KEY, OTHER = LedgerKey("data/raw", 0, 0.25), LedgerKey("data/raw", 1, 0.25)

@@ -23,8 +23,8 @@ from inspection.data.manifest import (
 from inspection.data.sources import list_images
 from inspection.errors import DataError, ImageError
 from inspection.labels import DEFECTIVE, NON_DEFECTIVE, UNLABELLED
-from tests.conftest import data_params
 from tests.parts import draw_part, write_class_folders
+from tests.project import data_params
 
 ONE_THIRD, TWO_THIRDS = 0.3333333333333333, 0.6666666666666666
 

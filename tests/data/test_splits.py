@@ -14,7 +14,7 @@ from scipy.sparse.csgraph import connected_components
 from inspection.data.groups import join_groups
 from inspection.data.splits import NO_FOLD, divide
 from inspection.errors import DataError
-from tests.conftest import data_params
+from tests.project import data_params
 
 ONE_THIRD, TWO_THIRDS = 0.3333333333333333, 0.6666666666666666
 LEAKS = ("regroup", "drop", "keep")

@@ -25,8 +25,9 @@ from inspection.files import sha256_file
 from inspection.labels import TEST, TRAIN
 from inspection.networks.onnx_models import BATCH_SIZE, OnnxModel
 from inspection.voters.features import read_features
-from tests.conftest import BACKBONE, CLASSIFIERS, ROOT
+from tests.conftest import ROOT
 from tests.parts import draw_part, encode, save_twelve_bits
+from tests.project import BACKBONE, CLASSIFIERS
 
 VOTERS = ("baseline_cnn", *(f"{BACKBONE}_{classifier}" for classifier in CLASSIFIERS))
 

@@ -6,7 +6,7 @@ import pytest
 
 from inspection.errors import InspectionError
 from stages import check_params
-from tests.conftest import run_stage_in, tiny_params, write_params
+from tests.project import run_stage_in, tiny_params, write_params
 
 
 @pytest.mark.parametrize(

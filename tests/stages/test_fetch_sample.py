@@ -9,7 +9,8 @@ from ruamel.yaml import YAML
 from inspection.data.sources import list_images
 from inspection.errors import DataError
 from stages.fetch_sample import fetch_sample
-from tests.conftest import ROOT, run_stage_in, tiny_params, write_params
+from tests.conftest import ROOT
+from tests.project import run_stage_in, tiny_params, write_params
 
 
 @pytest.mark.parametrize(("source", "is_fetched"), [("data/elpv", True), ("data/raw", False)])

@@ -8,9 +8,9 @@ import pytest
 
 from bench.made_copies import make_copy
 from stages import extract_features, prepare
-from tests.conftest import BACKBONE, run_stage_in, tiny_params, write_params
 from tests.parts import write_class_folders
 from tests.photographs import as_file, draw_scene, shoot
+from tests.project import BACKBONE, run_stage_in, tiny_params, write_params
 
 WRITTEN = (
     "data/audit.json",

@@ -1,0 +1,99 @@
+"""A tiny project: the project's own params shrunk, and its stages run in a folder."""
+
+import os
+import sys
+from functools import cache
+from itertools import product
+from pathlib import Path
+
+from ruamel.yaml import YAML
+
+from inspection.config import DataParams, Params, load_params
+from stages import (
+    evaluate,
+    export_backbone,
+    extract_features,
+    fit_ensemble,
+    fit_guard,
+    prepare,
+    report,
+    train_cnn,
+    train_shallow,
+)
+from tests.conftest import ROOT
+from tests.exporter import keep_operators
+
+keep_operators()
+
+BACKBONE = "efficientnet_lite0"
+OTHER_BACKBONE = "efficientnet_lite1"
+CLASSIFIERS = ("svm", "random_forest", "xgboost")
+N_PER_CLASS = 32
+
+
+@cache
+def own_params() -> Params:
+    """The project's own params."""
+    return load_params(ROOT / "params.yaml")
+
+
+def data_params(**changes) -> DataParams:
+    """The section ``data`` of the project's own params, with some changed."""
+    return own_params().data.model_copy(update=changes)
+
+
+def tiny_params() -> dict:
+    """The project's own params, shrunk until every stage takes seconds."""
+    params = YAML(typ="safe").load(ROOT / "params.yaml")
+    params["data"] |= {"source": "data/raw", "folds": 3}
+    params["backbones"] = [BACKBONE]
+    # Without flips a quarter of the graph to export; what flips do, tests/networks/test_pretrained.py shows.
+    layers = {BACKBONE: ["blocks.1", "blocks.2"], OTHER_BACKBONE: ["blocks.1", "blocks.2"]}
+    params["features"] |= {"image_size": 64, "flips": False, "layers": layers}
+    params["networks"] = ["baseline_cnn"]
+    params["cnn"] |= {
+        "image_size": 32, "channels": [8, 16], "epochs": 8, "parts": 2, "learning_rate": 0.01, "batch_size": 8,
+    }  # fmt: skip
+    params["fine_tuning"] |= {"image_size": 64, "epochs": 1, "batch_size": 8, "frozen": {BACKBONE: "blocks.5"}}
+    params["search"] = {
+        "svm": {"C": [1, 4]},
+        "random_forest": {"n_estimators": [20]},
+        "xgboost": {"n_estimators": [10], "max_depth": [2]},
+    }
+    return params
+
+
+def write_params(folder: Path, params: dict) -> None:
+    """Write ``params.yaml`` into a project folder."""
+    with (folder / "params.yaml").open("w", encoding="utf-8") as stream:
+        YAML().dump(params, stream)
+
+
+def run_stage_in(folder: Path, stage, *arguments: str) -> None:
+    """Call a stage's function as its command line would, from a project folder."""
+    before, argv = Path.cwd(), sys.argv
+    os.chdir(folder)
+    sys.argv = [stage.__module__, *arguments]
+    try:
+        stage()
+    finally:
+        os.chdir(before)
+        sys.argv = argv
+
+
+def run_stages_in(folder: Path, params: dict) -> None:
+    """Run every stage on the photographs of a project folder; a backbone that is there is not exported again."""
+    write_params(folder, params)
+    run_stage_in(folder, prepare.prepare)
+    for backbone in params["backbones"]:
+        if not (folder / "models" / "backbones" / f"{backbone}.onnx").exists():
+            run_stage_in(folder, export_backbone.export, "--backbone", backbone)
+        run_stage_in(folder, extract_features.extract, "--backbone", backbone)
+    for network in params["networks"]:
+        run_stage_in(folder, train_cnn.train, "--network", network)
+    for backbone, classifier in product(params["backbones"], params["classifiers"]):
+        run_stage_in(folder, train_shallow.train, "--backbone", backbone, "--classifier", classifier)
+    run_stage_in(folder, fit_guard.fit)
+    run_stage_in(folder, fit_ensemble.fit_ensemble)
+    run_stage_in(folder, evaluate.evaluate)
+    run_stage_in(folder, report.report)
