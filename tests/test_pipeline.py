@@ -146,6 +146,13 @@ def restored(repository):
     repository.restore()
 
 
+@pytest.fixture
+def params_restored(repository):
+    """The repository; afterwards its params, and nothing else, are put back."""
+    yield repository
+    repository.run("git", "checkout", "-q", "--", "params.yaml")
+
+
 VOTERS = ["baseline_cnn", *(f"{BACKBONE}_{classifier}" for classifier in CLASSIFIERS)]
 
 
@@ -281,13 +288,11 @@ DECIDING = {"check-params", "fit-ensemble", "evaluate", "report"}
         ("data", "test_share", 0.5, {"prepare"}),
     ],
 )
-def test_a_param_touches_only_the_stages_that_read_it(repository, section, key, value, stages):
+def test_a_param_touches_only_the_stages_that_read_it(params_restored, section, key, value, stages):
     params = tiny_params()
     params[section][key] = value
-    write_params(repository.folder, params)
-    touched = json.loads(repository.dvc("status", "--json", "dvc.yaml").stdout)
-    # All that was changed.
-    repository.run("git", "checkout", "-q", "--", "params.yaml")
+    write_params(params_restored.folder, params)
+    touched = json.loads(params_restored.dvc("status", "--json", "dvc.yaml").stdout)
     # The report states what was asked for.
     assert set(touched) - {"report"} == stages | {"check-params"}
 

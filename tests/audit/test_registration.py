@@ -51,10 +51,11 @@ def test_pictures_that_do_not_overlap_are_not_refined():
 
 def test_warping_takes_the_second_into_the_frame_of_the_first():
     square = np.zeros((SIDE, SIDE), np.float32)
-    square[50, 30] = 100
+    square[50, 30], square[-1, -1] = 100, 50
     # From points of the first to points of the second: 10 to the right, 20 down.
     moved = warp(square, np.array([[1.0, 0, 10], [0, 1, 20]]))
     assert np.unravel_index(moved.argmax(), moved.shape) == (30, 20)
+    assert moved[-1, -1] == 50, "beyond the border, the border repeated"
 
 
 def test_many_pairs_are_registered_like_each_alone():
