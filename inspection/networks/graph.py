@@ -189,8 +189,13 @@ def _convolutions_before_norms(module: nn.Module) -> Iterator[tuple[str, str]]:
     else:
         names = list(pairwise(dict(module.named_children()))) if isinstance(module, nn.Sequential) else []
     for convolution, norm in names:
-        if isinstance(module.get_submodule(convolution), nn.Conv2d) and type(module.get_submodule(norm)) in _NORMS:
+        if isinstance(module.get_submodule(convolution), nn.Conv2d) and _is_fixed(module.get_submodule(norm)):
             yield convolution, norm
+
+
+def _is_fixed(module: nn.Module) -> bool:
+    """Whether it is a normalisation by statistics of the training images, and not by those of each batch."""
+    return type(module) in _NORMS and module.running_mean is not None
 
 
 def _without_norm(norm: nn.Module) -> nn.Module:

@@ -142,3 +142,11 @@ def test_norms_are_folded_in_sequences(normalised):
     assert (norms_left(normalised.last), norms_left(folded)) == (2, 1), "the first follows no convolution"
     with torch.inference_mode():
         torch.testing.assert_close(folded(images), normalised.last(images), rtol=1e-5, atol=1e-5)
+
+
+def test_a_norm_by_the_statistics_of_the_batch_stays():
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3, track_running_stats=False)).eval()
+    images = torch.randn(2, 3, 8, 8)
+    with torch.inference_mode():
+        torch.testing.assert_close(fold_batch_norms(network)(images), network(images), rtol=0, atol=0)
