@@ -1,18 +1,18 @@
 """Fixtures of the tests of reports."""
 
 import pytest
-from matplotlib.figure import Figure
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 
 @pytest.fixture
 def figures(monkeypatch):
     """Keep the figures that are saved, and save them too."""
     kept = []
-    save = Figure.savefig
+    save = FigureCanvasAgg.print_png
 
-    def keep(figure, *arguments, **options):
-        kept.append(figure)
-        save(figure, *arguments, **options)
+    def keep(canvas, *arguments, **options):
+        kept.append(canvas.figure)
+        save(canvas, *arguments, **options)
 
-    monkeypatch.setattr(Figure, "savefig", keep)
+    monkeypatch.setattr(FigureCanvasAgg, "print_png", keep)
     return kept

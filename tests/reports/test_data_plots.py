@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.figure import Figure
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from inspection.labels import UNLABELLED
 from inspection.reports.pictures.data_plots import plot_data
@@ -84,11 +84,11 @@ def test_data_counts_what_is_used(tmp_path, figures):
 
 
 def test_half_written_picture_is_removed(tmp_path, monkeypatch):
-    def fail(figure, path, **options):
+    def fail(canvas, path):
         path.write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Figure, "savefig", fail)
+    monkeypatch.setattr(FigureCanvasAgg, "print_png", fail)
     with pytest.raises(OSError, match="No space left"):
         plot_data(tmp_path / "d.png", divided([0, 1], ["train", "test"]), facts([0, 1]))
     assert list(tmp_path.iterdir()) == []

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
@@ -31,8 +32,10 @@ def save_figure(path: str | Path, figure: Figure) -> None:
     path : str or Path
     figure : Figure
     """
+    figure.set_dpi(DOTS_PER_INCH)
     with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=DOTS_PER_INCH)
+        # By the canvas: `Figure.savefig` lays a figure out and goes through it twice.
+        FigureCanvasAgg(figure).print_png(temporary)
 
 
 def colour_of(label: int) -> str:

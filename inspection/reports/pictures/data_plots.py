@@ -66,7 +66,14 @@ def _draw_sizes(axis: Axes, images: pd.DataFrame) -> None:
 
 def _draw_histogram(axis: Axes, labels: pd.Series, values: pd.Series, title: str, unit: str) -> None:
     parts = [values[labels == label] for label in range(len(CLASS_NAMES))]
-    axis.hist(parts, bins=40, stacked=True, color=[COLOURS[name] for name in CLASS_NAMES], label=CLASS_NAMES)
+    axis.hist(
+        parts,
+        bins=40,
+        stacked=True,
+        histtype="stepfilled",
+        color=[COLOURS[name] for name in CLASS_NAMES],
+        label=CLASS_NAMES,
+    )
     axis.set(xlabel=unit, ylabel="images")
     axis.set_title(title, fontsize=10)
     strip_frame(axis)
