@@ -65,8 +65,10 @@ def tiny_params() -> dict:
 
 def write_params(folder: Path, params: dict) -> None:
     """Write ``params.yaml`` into a project folder."""
-    with (folder / "params.yaml").open("w", encoding="utf-8") as stream:
-        YAML().dump(params, stream)
+    yaml = YAML(typ="safe")
+    # Grids are searched in the order in which they are written.
+    yaml.sort_base_mapping_type_on_output = False
+    yaml.dump(params, folder / "params.yaml")
 
 
 def run_stage_in(folder: Path, stage, *arguments: str) -> None:

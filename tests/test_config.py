@@ -11,6 +11,7 @@ from ruamel.yaml import YAML
 from inspection.config import load_params
 from inspection.data.images import AS_STORED, Decoding
 from inspection.errors import ConfigError
+from tests.project import write_params
 
 PARAMS = Path(__file__).parent.parent / "params.yaml"
 OWN = YAML(typ="safe").load(PARAMS)
@@ -30,10 +31,8 @@ def write_changed(folder: Path, key: str, value) -> Path:
         del section[name]
     else:
         section[name] = value
-    path = folder / "params.yaml"
-    with path.open("w", encoding="utf-8") as stream:
-        YAML().dump(params, stream)
-    return path
+    write_params(folder, params)
+    return folder / "params.yaml"
 
 
 def write_text(folder: Path, text: str) -> Path:
