@@ -126,7 +126,9 @@ def fuzz(kind: str, n_inputs: int, seed: int, check: Callable | None = None, pat
     -------
     Tally
     """
-    context = multiprocessing.get_context("spawn")
+    # Forks of a server that has imported the decoder: nothing of the caller's memory and threads comes along.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([decode.__module__])
     index, (receiver, sender) = context.Value("q", _NOT_STARTED), context.Pipe(duplex=False)
     with tempfile.TemporaryDirectory() as folder:
         printed = Path(folder) / "stderr.txt"

@@ -5,14 +5,10 @@ of their own, for no timeout inside Python ends a decoder that hangs.
 """
 
 import contextlib
-import logging
 import multiprocessing
-import os
 import re
-import signal
 import subprocess
 import sys
-import time
 import warnings
 
 import numpy as np
@@ -23,6 +19,7 @@ from hypothesis import strategies as st
 from bench.fuzz_decoder import DECODINGS, HANG_SECONDS, MEMORY, MUTATIONS, corpus, fuzz, is_decoded, make_input
 from inspection.data.images import FORMATS, DecodedImage
 from inspection.errors import ImageError
+from tests.data import decoder_checks
 
 N_SEEDED, N_DRAWN = 9_000, 1_500
 TIMEOUT = 300
@@ -123,51 +120,15 @@ def test_inputs_can_be_made_again():
         assert {data for data, _ in made} - set(FILES)
 
 
-def hang(data, decoding):
-    time.sleep(1000)
-
-
-def crash(data, decoding):
-    os.kill(os.getpid(), signal.SIGSEGV)
-
-
-def fail(data, decoding):
-    raise ZeroDivisionError
-
-
-def log(data, decoding):
-    logging.getLogger("decoder").error("odd")
-    return True
-
-
-def allocate(data, decoding):
-    return bool(bytearray(2 * MEMORY))
-
-
-def load_slowly():
-    """Stand for a machine on which the process takes long to begin."""
-    time.sleep(3)
-    return accept
-
-
-def accept(data, decoding):
-    return True
-
-
-class LoadsSlowly:
-    def __reduce__(self):
-        return load_slowly, ()
-
-
 @linux_only
 @pytest.mark.parametrize(
     ("check", "problem"),
     [
-        (hang, r"^Hang of 1 s: make_input\('flips', 5, 0\)\.$"),
-        (crash, r"^Exit code -11: make_input\('flips', 5, 0\)\.$"),
-        (fail, r"(?s)\nTraceback .*\nZeroDivisionError\nExit code 1: make_input\('flips', 5, 0\)\.$"),
-        (log, r"(?s)^odd\n.*\nAssertionError: something was printed\nExit code 1"),
-        (allocate, r"(?s)\nMemoryError\nExit code 1"),
+        (decoder_checks.hang, r"^Hang of 1 s: make_input\('flips', 5, 0\)\.$"),
+        (decoder_checks.crash, r"^Exit code -11: make_input\('flips', 5, 0\)\.$"),
+        (decoder_checks.fail, r"(?s)\nTraceback .*\nZeroDivisionError\nExit code 1: make_input\('flips', 5, 0\)\.$"),
+        (decoder_checks.log, r"(?s)^odd\n.*\nAssertionError: something was printed\nExit code 1"),
+        (decoder_checks.allocate, r"(?s)\nMemoryError\nExit code 1"),
     ],
 )
 def test_engine_reports(check, problem):
@@ -176,7 +137,7 @@ def test_engine_reports(check, problem):
 
 @linux_only
 def test_a_process_slow_to_start_does_not_hang():
-    tally = fuzz("flips", 3, 5, LoadsSlowly(), patience=1)
+    tally = fuzz("flips", 3, 5, decoder_checks.LoadsSlowly(), patience=1)
     assert (tally.problem, tally.n_images) == ("", 3)
 
 
