@@ -357,9 +357,9 @@ class TestOtherVoters:
     @pytest.fixture(scope="class")
     @classmethod
     def changed(cls, repository):
-        networks = f"networks=[baseline_cnn,{BACKBONE}]"
-        chosen = ["-S", f"backbones=[{OTHER_BACKBONE}]", "-S", "classifiers=[svm,random_forest]", "-S", networks]
-        yield repository.dvc("exp", "run", *chosen)
+        chosen = {"backbones": [OTHER_BACKBONE], "classifiers": CLASSIFIERS[:2], "networks": ["baseline_cnn", BACKBONE]}
+        write_params(repository.folder, tiny_params() | chosen)
+        yield repository.dvc("repro")
         repository.restore()
 
     def test_they_are_made_alone(self, changed):

@@ -6,12 +6,14 @@ import re
 import subprocess
 import sys
 import tomllib
+from functools import cache
 from html import unescape
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, ImageOps, ImageStat
+from streamlit.components.v2 import manifest_scanner
 from streamlit.testing.v1 import AppTest
 
 from inspection.data.images import AS_STORED, Decoding
@@ -33,9 +35,14 @@ SYMBOLS = {"defective": "✕", "non_defective": "✓", "review": "?"}
 PART = encode(draw_part(1, is_defective=True))
 
 
+_scan_once = cache(manifest_scanner.scan_component_manifests)
+"""Streamlit reads what every installed package says of itself, as often as an `AppTest` begins: half a second."""
+
+
 @pytest.fixture
 def open_viewer(monkeypatch):
     """Return a function that opens the viewer on a models folder."""
+    monkeypatch.setattr(manifest_scanner, "scan_component_manifests", _scan_once)
 
     def start(models: Path) -> AppTest:
         monkeypatch.setenv("INSPECTION_MODELS", str(models))
