@@ -1,5 +1,7 @@
 """Photographs of made-up textured parts: the scene is drawn once, every shot adds sensor noise of its own."""
 
+from functools import lru_cache
+
 import cv2
 import numpy as np
 from PIL import Image
@@ -26,11 +28,14 @@ def known_transform(angle: float, scale: float, is_flipped: bool, shift: tuple[f
     return transform
 
 
+@lru_cache(maxsize=100)
 def draw_texture(seed: int, contrast: float = 40) -> np.ndarray:
-    """Return grains of several sizes around 0; ndarray of float, shape (SIZE, SIZE)."""
+    """Return grains of several sizes around 0; ndarray of float, shape (SIZE, SIZE), read-only."""
     random = np.random.default_rng(seed)
     grains = [cv2.GaussianBlur(random.normal(size=(SIZE, SIZE)), (0, 0), size) for size in (6, 12, 30)]
-    return contrast / 2 * sum(grain / grain.std() for grain in grains) / np.sqrt(len(grains))
+    texture = contrast / 2 * sum(grain / grain.std() for grain in grains) / np.sqrt(len(grains))
+    texture.setflags(write=False)
+    return texture
 
 
 def draw_scene(seed: int) -> np.ndarray:
