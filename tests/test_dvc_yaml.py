@@ -110,6 +110,17 @@ def test_every_declared_module_and_room_is_imported(name):
     assert {dep for dep in code_of(PIPELINE[name]) if not any(covers(dep, file) for file in needed)} == set()
 
 
+@pytest.mark.parametrize("file", FILES)
+def test_the_lock_knows_no_stage_that_is_gone(file):
+    # DVC leaves such entries where they are, reads them and writes them again with every stage.
+    stages, locked = (
+        YAML(typ="safe").load((ROOT / file).with_suffix(suffix))["stages"] for suffix in (".yaml", ".lock")
+    )
+    several = {name for name, stage in stages.items() if "matrix" in stage or "foreach" in stage}
+    known = {(name, name in several) for name in stages}
+    assert [name for name in locked if (name.partition("@")[0], "@" in name) not in known] == []
+
+
 def produced_by(stage: dict) -> list[str]:
     """Return what a stage writes."""
     entries = [entry for kind in ("outs", "metrics", "plots") for entry in stage.get(kind, [])]
