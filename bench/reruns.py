@@ -4,9 +4,9 @@ Run after ``dvc repro``, on the sample and on an idle machine, some ten minutes:
 
     python -m bench.reruns
 
-Nothing changed: ``dvc repro`` of the project in turns with that of a bare DVC project, which has as many stages, the
-same photographs and no code. Some photographs are new: ``prepare`` and ``extract-features`` in a copy of the project
-that has seen all the others, beside the same stages from scratch.
+Nothing changed: ``dvc repro`` of the project in turns with that of a bare DVC project, whose stages read and write the
+same files and do nothing but copy them. Some photographs are new: ``prepare`` and ``extract-features`` in a copy of the
+project that has seen all the others, beside the same stages from scratch.
 """
 
 import argparse
@@ -15,7 +15,9 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from itertools import chain
 from pathlib import Path
+from shlex import quote
 
 import pandas as pd
 from ruamel.yaml import YAML
@@ -32,7 +34,7 @@ def main() -> None:
     arguments = parser.parse_args()
     params, facts = load_params(), machine_facts(("dvc",))
     with tempfile.TemporaryDirectory() as name:
-        bare = make_bare(Path(name, "bare"), Path(params.data.source))
+        bare = make_bare(Path(name, "bare"))
         idle = time_in_turns({"project": lambda: repro(Path.cwd()), "bare DVC": lambda: repro(bare)}, arguments.rounds)
         project = copy_project(Path(name, "project"), params)
         scratch = time_stages(project, params)
@@ -57,17 +59,31 @@ def repro(folder: Path) -> None:
     subprocess.run(["dvc", "repro", "--quiet"], cwd=folder, check=True, stdout=subprocess.DEVNULL)
 
 
-def make_bare(folder: Path, photographs: Path) -> Path:
-    """Make a DVC project whose stages write a line each, the first one from the photographs, and run it."""
-    n_stages = sum(len(YAML(typ="safe").load(Path(name))["stages"]) for name in ("dvc.lock", "data/dvc.lock"))
-    shutil.copytree(photographs, folder / "photographs")
+def make_bare(folder: Path) -> Path:
+    """Make a DVC project whose stages read and write the same files as ours by plain copies, and run it.
+
+    It has no params, and no stage that always runs.
+    """
+    project = Path.cwd()
+    locked = {
+        stage_name.replace("@", "-"): stage
+        for lock in ("data/dvc.lock", "dvc.lock")
+        for stage_name, stage in YAML(typ="safe").load(Path(lock))["stages"].items()
+    }
+    deps, outs = (
+        {name: [entry["path"] for entry in stage.get(key, [])] for name, stage in locked.items()}
+        for key in ("deps", "outs")
+    )
+    for path in {*chain.from_iterable(deps.values())} - {*chain.from_iterable(outs.values())}:
+        _copy(project / path, folder / path)
+    _copy(project / ".dvcignore", folder / ".dvcignore")
     stages = {
-        f"stage{place}": {
-            "cmd": f"echo {place} > {place}.txt",
-            "deps": [f"{place - 1}.txt" if place else "photographs"],
-            "outs": [f"{place}.txt"],
+        name: {
+            "cmd": [f"cp -r {quote(str(project / path))} {quote(path)}" for path in outs[name]] or "true",
+            "deps": deps[name],
+            "outs": outs[name],
         }
-        for place in range(n_stages)
+        for name in locked
     }
     YAML(typ="safe").dump({"stages": stages}, folder / "dvc.yaml")
     for command in (
@@ -80,12 +96,20 @@ def make_bare(folder: Path, photographs: Path) -> Path:
     return folder
 
 
+def _copy(source: Path, target: Path) -> None:
+    """Copy a file or a folder that is not there yet."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if source.is_dir():
+        shutil.copytree(source, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+    else:
+        shutil.copy(source, target)
+
+
 def copy_project(folder: Path, params: Params) -> Path:
     """Copy what git holds, the photographs and what the stages that are timed read; no cache."""
     names = subprocess.run(["git", "ls-files", "-z"], check=True, capture_output=True, text=True).stdout
     for name in [name for name in names.split("\0") if name and not Path(folder, name).exists()]:
-        Path(folder, name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(name, folder / name)
+        _copy(Path(name), folder / name)
     shutil.copytree(params.data.source, folder / params.data.source)
     shutil.copytree("models/backbones", folder / "models" / "backbones")
     return folder
