@@ -7,7 +7,7 @@ export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 # PyTorch's Linux packages bring CUDA; `make TORCH=cpu ...` takes those that do not, from PyTorch's own index.
 # Another PyTorch has no use for the CUDA libraries that are pinned: the pins are then limits, not a list.
 ifdef TORCH
-PACKAGES := --torch-backend $(TORCH) --requirement requirements-app.in --requirement requirements.in --constraint requirements.txt
+PACKAGES := --torch-backend $(TORCH) --requirement requirements-common.in --requirement requirements.in --constraint requirements.txt
 else
 PACKAGES := --requirement requirements.txt
 endif
@@ -59,8 +59,8 @@ lint: $(VENV)/installed-dev
 
 # Compile the complete, pinned requirements of every platform from the direct needs.
 lock: $(VENV)/installed-dev
-	uv pip compile --universal --python-version 3.11 --no-emit-index-url --custom-compile-command "make lock" -q requirements-app.in requirements.in -o requirements.txt
-	uv pip compile --universal --python-version 3.11 --no-emit-index-url --custom-compile-command "make lock" -q requirements-app.in -c requirements.txt -o requirements-app.txt
+	uv pip compile --universal --python-version 3.11 --no-emit-index-url --custom-compile-command "make lock" -q requirements-common.in requirements.in -o requirements.txt
+	uv pip compile --universal --python-version 3.11 --no-emit-index-url --custom-compile-command "make lock" -q requirements-common.in requirements-app.in -c requirements.txt -o requirements-app.txt
 	uv pip compile --universal --python-version 3.11 --no-emit-index-url --custom-compile-command "make lock" -q requirements-dev.in -o requirements-dev.txt
 	uv pip compile --universal --python-version 3.11 --no-emit-index-url --custom-compile-command "make lock" -q requirements-bench.in -o requirements-bench.txt
 

@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 
 NOT_INSTALLED = "not installed"
+_STANDS_FOR = {"xgboost": "xgboost-cpu"}
+"""Packages by others of the same version and modules, which lack what only a GPU needs."""
 
 
 def installed_versions(packages: Iterable[str]) -> dict[str, str]:
@@ -29,4 +31,4 @@ def _installed(package: str) -> str:
     try:
         return version(package)
     except PackageNotFoundError:
-        return NOT_INSTALLED
+        return _installed(_STANDS_FOR[package]) if package in _STANDS_FOR else NOT_INSTALLED

@@ -62,9 +62,25 @@ def third_party(files) -> set[frozenset[str]]:
     return {frozenset(map(canonical, installed.get(module, [module]))) for module in modules}
 
 
-def named(*files) -> set[str]:
-    lines = [line for file in files for line in (ROOT / file).read_text(encoding="utf-8").splitlines()]
-    return {canonical(re.split(r"[<>=\[ ;]", line)[0]) for line in lines if line and line[0] not in "#-"}
+def requirements(part: str, suffix: str) -> list[str]:
+    """Lines of the needs of a part (``.in``) or of all that they bring (``.txt``)."""
+    file = ROOT / ("requirements" + ("" if part == "pipeline" else f"-{part}") + suffix)
+    return [line for line in file.read_text(encoding="utf-8").splitlines() if line and line[0] not in "#- "]
+
+
+def named(*parts: str) -> set[str]:
+    """Distributions that parts of the requirements name."""
+    lines = [line for part in parts for line in requirements(part, ".in")]
+    return {canonical(re.split(r"[<>=\[ ;]", line)[0]) for line in lines}
+
+
+def pinned(part: str) -> set[tuple[str, str, str]]:
+    """Distribution, version and for which Python, of a compiled list."""
+    lines = [
+        re.match(r"([^=]+)==([^ ]+)(?: ; (python_full_version \S+ '[^']+')?)?", line)
+        for line in requirements(part, ".txt")
+    ]
+    return {(canonical(line[1]), line[2], line[3] or "") for line in lines}
 
 
 def project_files(*folders) -> list[str]:
@@ -72,17 +88,17 @@ def project_files(*folders) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("files", "requirements"),
+    ("files", "parts"),
     [
-        (lambda: closure(VIEWER_STARTS), ["requirements-app.in"]),
-        (lambda: project_files("inspection", "stages"), ["requirements-app.in", "requirements.in"]),
-        (lambda: project_files("bench"), ["requirements-app.in", "requirements.in", "requirements-bench.in"]),
-        (lambda: project_files("tests", "docs"), ["requirements-app.in", "requirements.in", "requirements-dev.in"]),
+        (lambda: closure(VIEWER_STARTS), ["common", "app"]),
+        (lambda: project_files("inspection", "stages"), ["common", "pipeline"]),
+        (lambda: project_files("bench"), ["common", "pipeline", "bench"]),
+        (lambda: project_files("tests", "docs"), ["common", "pipeline", "dev"]),
     ],
     ids=["viewer", "pipeline", "benchmarks", "tests"],
 )
-def test_every_import_is_a_named_need(files, requirements):
-    needs = named(*requirements)
+def test_every_import_is_a_named_need(files, parts):
+    needs = named(*parts)
     assert [distributions for distributions in third_party(files()) if not distributions & needs] == []
 
 
@@ -94,9 +110,21 @@ def test_the_viewer_needs_no_torch():
     assert not {"torch", "torchvision", "timm", "dvc"} & frozenset().union(*third_party(needs))
 
 
-@pytest.mark.parametrize("name", ["requirements", "requirements-app", "requirements-bench", "requirements-dev"])
-def test_the_lock_pins_every_named_need(name):
-    pinned = {
-        canonical(line.split("==")[0]) for line in (ROOT / f"{name}.txt").read_text().splitlines() if "==" in line
-    }
-    assert named(f"{name}.in") <= pinned
+@pytest.mark.parametrize(
+    ("lock", "parts"),
+    [("pipeline", ["common", "pipeline"]), ("app", ["common", "app"]), ("bench", ["bench"]), ("dev", ["dev"])],
+)
+def test_the_lock_pins_every_named_need(lock, parts):
+    assert named(*parts) <= {name for name, _, _ in pinned(lock)}
+
+
+def test_the_viewer_runs_what_the_pipeline_trained_with():
+    # XGBoost for the CPU predicts the same in the same version.
+    viewer = {(name.removesuffix("-cpu"), *rest) for name, *rest in pinned("app")}
+    assert len(viewer) > 50
+    assert viewer - pinned("pipeline") == set()
+
+
+def test_the_viewer_takes_nothing_that_only_a_gpu_needs():
+    assert not [name for name, _, _ in pinned("app") if name.startswith("nvidia")]
+    assert "xgboost-cpu" in named("app")

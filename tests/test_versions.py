@@ -59,3 +59,13 @@ def test_a_package_that_is_not_installed_has_no_version():
     assert found["python"].count(".") == 1
     assert found["no-such-package"] == NOT_INSTALLED
     assert found["numpy"] == metadata.version("numpy")
+
+
+def test_xgboost_for_the_cpu_counts_as_xgboost(monkeypatch):
+    def version(name):
+        if name == "xgboost":
+            raise metadata.PackageNotFoundError(name)
+        return {"xgboost-cpu": "3.2.0"}[name]
+
+    monkeypatch.setattr(versions, "version", version)
+    assert installed_versions(["xgboost"]) == {"xgboost": "3.2.0"}
