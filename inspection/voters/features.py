@@ -8,11 +8,12 @@ from zipfile import BadZipFile
 import numpy as np
 import pandas as pd
 
+from inspection.array_files import write_arrays
 from inspection.content_cache import NO_CACHE, ContentCache, describe_origin
 from inspection.data.images import AS_STORED, Decoding, resize
 from inspection.data.manifest import iterate_pixels
 from inspection.errors import DataError
-from inspection.files import replacing, sha256_bytes
+from inspection.files import sha256_bytes
 from inspection.networks.onnx_models import BATCH_SIZE, OnnxModel, batches, one_ahead
 
 _DAMAGED_ARRAY_ERRORS = (OSError, ValueError, KeyError, EOFError, TypeError, RuntimeError, BadZipFile)
@@ -114,13 +115,12 @@ def write_features(path: str | Path, features: Features) -> None:
     path : str or Path
     features : Features
     """
-    with replacing(path) as temporary:
-        np.savez(
-            temporary,
-            vectors=features.vectors,
-            image_sha256=features.image_sha256,
-            backbone_sha256=np.array(features.backbone_sha256),
-        )
+    arrays = {
+        "vectors": features.vectors,
+        "image_sha256": features.image_sha256,
+        "backbone_sha256": np.array(features.backbone_sha256),
+    }
+    write_arrays(path, arrays)
 
 
 def read_features(path: str | Path, rows: pd.DataFrame) -> Features:

@@ -11,8 +11,8 @@ import numpy as np
 from sklearn.neighbors import NearestNeighbors
 from threadpoolctl import ThreadpoolController
 
+from inspection.array_files import write_arrays
 from inspection.errors import ModelsError
-from inspection.files import replacing
 
 N_NEIGHBOURS = 5
 _LEAST_DEVIATION = 1e-3
@@ -156,8 +156,7 @@ def write_guard(path: str | Path, guard: Guard) -> None:
     path : str or Path
     guard : Guard
     """
-    with replacing(path) as temporary:
-        np.savez(temporary, **asdict(guard))
+    write_arrays(path, {name: np.asarray(value) for name, value in asdict(guard).items()})
 
 
 def read_guard(data: bytes, name: str) -> Guard:

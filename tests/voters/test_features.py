@@ -18,6 +18,7 @@ from inspection.files import sha256_bytes
 from inspection.voters import features
 from inspection.voters.features import Features, extract_features, read_features, write_features
 from tests.parts import draw_part, encode, write_class_folders
+from tests.test_array_files import assert_any_python_writes_it_so
 
 
 class FakeModel:
@@ -316,6 +317,7 @@ def test_same_features_same_bytes(tmp_path, some_features):
     for name in ("1.npz", "2.npz"):
         write_features(tmp_path / name, some_features)
     assert (tmp_path / "1.npz").read_bytes() == (tmp_path / "2.npz").read_bytes()
+    assert_any_python_writes_it_so(tmp_path / "1.npz")
 
 
 @pytest.mark.parametrize("order", [[0, 1], [0, 1, 2, 2], [1, 0, 2], []])

@@ -13,6 +13,7 @@ import pytest
 from inspection.errors import ModelsError
 from inspection.voters.guard import N_NEIGHBOURS, Guard, fit_guard, read_guard, write_guard
 from tests.conftest import ROOT
+from tests.test_array_files import assert_any_python_writes_it_so
 
 N_FEATURES = 40
 
@@ -197,6 +198,7 @@ def test_the_same_guard_gives_the_same_bytes_at_any_time(guard, tmp_path, monkey
     monkeypatch.setattr(time, "localtime", lambda *_: time.gmtime(now + 1e8))
     write_guard(tmp_path / "b.npz", guard)
     assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
+    assert_any_python_writes_it_so(tmp_path / "a.npz")
     write_guard(tmp_path / "c.npz", replace(guard, limit=guard.limit + 1))
     assert (tmp_path / "a.npz").read_bytes() != (tmp_path / "c.npz").read_bytes()
 
