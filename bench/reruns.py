@@ -79,7 +79,10 @@ def make_bare(folder: Path) -> Path:
     _copy(project / ".dvcignore", folder / ".dvcignore")
     stages = {
         name: {
-            "cmd": [f"cp -r {quote(str(project / path))} {quote(path)}" for path in outs[name]] or "true",
+            "cmd": [
+                f"mkdir -p {quote(str(Path(path).parent))} && cp -r {quote(str(project / path))} {quote(path)}"
+                for path in outs[name]
+            ],
             "deps": deps[name],
             "outs": outs[name],
         }
