@@ -12,7 +12,10 @@ else
 PACKAGES := --requirement requirements.txt
 endif
 
-.PHONY: repro test app experiments results bench profile lint lock browser
+.PHONY: install repro test app experiments results bench profile lint lock browser
+
+# The environment alone; every other target makes it when it is missing.
+install: $(VENV)/installed
 
 repro: $(VENV)/installed
 	dvc repro
