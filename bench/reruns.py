@@ -100,7 +100,7 @@ def make_bare(folder: Path) -> Path:
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copy a file or a folder that is not there yet."""
+    """Copy a file or a folder; of a folder, without what Python compiles, into one that may be there."""
     target.parent.mkdir(parents=True, exist_ok=True)
     if source.is_dir():
         shutil.copytree(source, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
