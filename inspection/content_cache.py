@@ -159,13 +159,15 @@ def _insert(database: sqlite3.Connection, values: Mapping[bytes, bytes], max_byt
     """Put entries in the place of those of the same names, and drop others until all of them fit."""
     _make_tables(database)
     now = time.time_ns()
-    for name, value in values.items():
-        database.execute("DELETE FROM entries WHERE name = ?", (name,))
-        entry = database.execute(
-            "INSERT INTO entries (name, digest, size, used) VALUES (?, ?, ?, ?)",
-            (name, _digest(value), len(value) + _ENTRY_BYTES, now),
-        )
-        database.execute("INSERT INTO contents VALUES (?, ?)", (entry.lastrowid, value))
+    database.executemany("DELETE FROM entries WHERE name = ?", ((name,) for name in values))
+    database.executemany(
+        "INSERT INTO entries (name, digest, size, used) VALUES (?, ?, ?, ?)",
+        ((name, _digest(value), len(value) + _ENTRY_BYTES, now) for name, value in values.items()),
+    )
+    database.executemany(
+        "INSERT INTO contents SELECT id, ? FROM entries WHERE name = ?",
+        ((value, name) for name, value in values.items()),
+    )
     database.execute(_DROP_LEAST_RECENTLY_USED, (max_bytes,))
 
 

@@ -1,7 +1,8 @@
 """Copies of one photograph among thousands: candidates by nearest neighbours, each confirmed by registration."""
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain, repeat
 from operator import attrgetter, itemgetter
 
@@ -14,13 +15,13 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import gen_batches
 
 from inspection.audit.overlays import Overlay, PositionPair, overlay_pairs
-from inspection.audit.pair_memory import NOT_ALIGNED, Neighbourhood, PairMemory
+from inspection.audit.pair_memory import Neighbourhood, PairMemory
 from inspection.audit.signatures import (
     Signatures,
-    align_spectra,
+    SpectralMatches,
     descriptors,
+    match_spectra,
     reverse_alignment,
-    spectral_similarity,
 )
 from inspection.content_cache import NO_CACHE, ContentCache
 from inspection.data.groups import first_members
@@ -56,7 +57,9 @@ MIN_PARALLEL = 300
 _ROUNDS = 2
 """The second one compares one image per group: more than ``N_NEIGHBOURS`` copies hide each other's neighbours."""
 _BATCH = 64
-"""Images or pairs per task."""
+"""Pairs that are laid over each other per task."""
+_MATCHED = 4096
+"""Pairs of which the spectra are matched per task."""
 
 Progress = Callable[[Iterable, int, str], Iterable]
 """Wraps an iterable of work; called with it, its length and what is done."""
@@ -201,17 +204,57 @@ def _find_candidates(
     # Without an argument a row is not its own neighbour.
     known = memory.recall(images, images[search.kneighbors(return_distance=False)])
     is_new = np.isnan(known.similarities)
-
-    def rows_completed() -> Iterator[int]:
-        batches = list(gen_batches(len(images), _BATCH))
-        tasks = (delayed(_complete)(signatures.spectra, known[batch]) for batch in batches)
-        for batch, completed in zip(batches, _run(tasks, parallel, is_new.sum() // n_neighbours), strict=True):
-            known.similarities[batch], known.alignments[batch] = completed.similarities, completed.alignments
-            yield from range(batch.start, batch.stop)
-
-    candidates = [_best_pairs(known, row) for row in progress(rows_completed(), len(images), "finding candidates")]
+    _match_neighbours(signatures.spectra, known, is_new, memory.order, parallel, progress)
     memory.keep(known[is_new.any(axis=1)])
-    return candidates
+    return [_best_pairs(known, row) for row in range(len(images))]
+
+
+def _match_neighbours(
+    spectra: np.ndarray,
+    known: Neighbourhood,
+    is_new: np.ndarray,
+    order: np.ndarray,
+    parallel: Parallel,
+    progress: Progress,
+) -> None:
+    """Fill in what is not known of neighbours: of each two once, whether one or both are the other's neighbour.
+
+    Parameters
+    ----------
+    is_new : ndarray of bool, shape (n_images, n_neighbours)
+    order : ndarray of int, shape (n_photographs,)
+        The first of two in it is the one that the other is matched with: the last digits depend on which it is.
+    """
+    if not is_new.any():
+        return
+    rows, columns = np.nonzero(is_new)
+    images, neighbours = known.images[rows], known.neighbours[rows, columns]
+    is_reversed = order[images] > order[neighbours]
+    firsts, seconds = np.where(is_reversed, (neighbours, images), (images, neighbours))
+    codes, places = np.unique(firsts * len(spectra) + seconds, return_inverse=True)
+    pairs = np.stack(np.divmod(codes, len(spectra)), axis=1)
+    tasks = (delayed(_match_batch)(spectra, pairs[batch]) for batch in gen_batches(len(pairs), _MATCHED))
+    found = []
+
+    def pairs_matched() -> Iterator[int]:
+        for matched in _run(tasks, parallel, len(pairs) // N_NEIGHBOURS):
+            found.append(matched)
+            yield from range(len(matched.similarities))
+
+    deque(progress(pairs_matched(), len(pairs), "finding candidates"), maxlen=0)
+    matches = SpectralMatches.joined(found)
+    alignments = matches.alignments[places]
+    alignments[is_reversed] = reverse_alignment(alignments[is_reversed])
+    known.similarities[rows, columns], known.alignments[rows, columns] = matches.similarities[places], alignments
+
+
+def _match_batch(spectra: np.ndarray, pairs: np.ndarray) -> SpectralMatches:
+    """Match the second of each pair with the first; pairs of the same first follow each other."""
+    firsts, starts = np.unique(pairs[:, 0], return_index=True)
+    return SpectralMatches.joined(
+        match_spectra(spectra[first], spectra[seconds])
+        for first, seconds in zip(firsts, np.split(pairs[:, 1], starts[1:]), strict=True)
+    )
 
 
 def _run(tasks: Iterable[Task], parallel: Parallel, n_items: int) -> Iterator:
@@ -221,26 +264,9 @@ def _run(tasks: Iterable[Task], parallel: Parallel, n_items: int) -> Iterator:
     return (function(*arguments, **options) for function, arguments, options in tasks)
 
 
-def _complete(spectra: np.ndarray, known: Neighbourhood) -> Neighbourhood:
-    """Return the similarity of every neighbour, and the alignments of the most similar ones."""
-    similarities, alignments = known.similarities.copy(), known.alignments.copy()
-    for row, image in enumerate(known.images):
-        others = known.neighbours[row]
-        new = np.isnan(similarities[row])
-        similarities[row, new] = spectral_similarity(spectra[image], spectra[others[new]])
-        best = _most_similar(similarities[row])
-        new = best[alignments[row, best, 0, 0] == NOT_ALIGNED]
-        alignments[row, new] = align_spectra(spectra[image], spectra[others[new]])
-    return replace(known, similarities=similarities, alignments=alignments)
-
-
-def _most_similar(similarities: np.ndarray) -> np.ndarray:
-    return np.argsort(-similarities, kind="stable")[:N_CANDIDATES]
-
-
 def _best_pairs(known: Neighbourhood, row: int) -> Alignments:
     """Return the pairs of one image with the neighbours whose spectra are most similar, the best first."""
-    image, best = int(known.images[row]), _most_similar(known.similarities[row])
+    image, best = int(known.images[row]), np.argsort(-known.similarities[row], kind="stable")[:N_CANDIDATES]
     return {
         (min(image, other), max(image, other)): alignment if image < other else reverse_alignment(alignment)
         for other, alignment in zip(

@@ -18,12 +18,22 @@ from inspection.audit.registration import (
     COMPARED_RADIUS,
     ECC_RADIUS,
     RoughRegistration,
+    doubled,
     refine,
     register,
     register_roughly,
     warp,
 )
-from inspection.audit.signatures import RADIUS, SIDE, Signatures, align_spectra, local_mean, texture
+from inspection.audit.signatures import (
+    HALF_SIDE,
+    NEIGHBOURHOOD,
+    SIDE,
+    Signatures,
+    at_half_size,
+    local_mean,
+    match_spectra,
+    texture,
+)
 
 PositionPair = tuple[int, int]
 """Two positions in `Signatures`."""
@@ -31,14 +41,6 @@ PositionPair = tuple[int, int]
 MIN_OVERLAP = 0.2
 """Of the square: less is too little to compare."""
 
-_MARGIN = int(SIDE * (1 - COMPARED_RADIUS) / 2) - 4
-"""Of the square, in pixels, that nothing compared lies in, nor what the blurs before comparison take in."""
-_FRAME = slice(_MARGIN, SIDE - _MARGIN)
-_FRAME_SIDE = SIDE - 2 * _MARGIN
-_ROWS, _COLUMNS = np.mgrid[_FRAME, _FRAME].astype(np.float32)
-_WITHIN = RADIUS[_FRAME, _FRAME] < COMPARED_RADIUS
-_SMOOTHING = 1.0
-"""Standard deviation of the blur before comparison, in pixels: evens out what interpolation does."""
 _ROUNDING = 0.45
 """Grey levels that rounding and compression leave in a smooth region of a copy."""
 _MISPLACEMENT = 0.27
@@ -61,18 +63,56 @@ _MIN_SHOWING = 0.03
 """Share of the disc that must show something."""
 _REGISTERED = 8
 """Pairs that are registered roughly at once: few enough for the cache."""
-_MAX_ROUGH_RESIDUAL = 2.4
-"""After the rough registration, above which two photographs are neither copies nor a series and not refined.
+_MAX_ROUGH_RESIDUAL = 1.8
+"""At half the size after the rough registration, above which two photographs are neither copies nor a series.
 
-Refining takes little off: among solar cells, castings and tiles as many copies and series are found as with 3.0, and
-most neighbours among solar cells end here.
+Copies begin at up to 1.1 and series at up to 1.73, among solar cells, castings, tiles and textures; most neighbours
+among solar cells end here.
 """
-_WORTH_REFINING = 0.8, 4.0
-"""Residuals between which a second, finer registration may decide."""
+_MAX_RESIDUAL = 2.1
+"""The same after the first refinement: a second one takes little off."""
+_WORTH_REFINING = 0.8, 1.8
+"""Residuals between which a second, finer registration may decide whether two photographs are copies."""
 _COARSEST_DETAIL = 8.0
 """Standard deviation of the blur that is subtracted before the finer registration, in pixels."""
 _COARSEST_NOISE = 3.0
 """The same for the coherence: coarser detail is the part's, not the noise's."""
+
+
+class _Frame:
+    """The part of squares of one size in which they are compared: without the margin that nothing compared lies in.
+
+    Parameters
+    ----------
+    side : int
+        Of the squares, in pixels.
+    smoothing : float
+        Standard deviation of the blur before comparison, in pixels: evens out what interpolation does.
+    """
+
+    def __init__(self, side: int, smoothing: float):
+        self.side, self.smoothing = side, smoothing
+        # The blurs before comparison take in some pixels beyond.
+        margin = int(side * (1 - COMPARED_RADIUS) / 2) - side // 40
+        self.inside = np.s_[margin : side - margin, margin : side - margin]
+        self.neighbourhood = NEIGHBOURHOOD * side // SIDE | 1
+        self._rows, self._columns = np.mgrid[self.inside].astype(np.float32)
+        self._centre, self._squared_radius = (side - 1) / 2, (COMPARED_RADIUS * side / 2) ** 2
+        self._within = np.hypot(self._rows - self._centre, self._columns - self._centre) < COMPARED_RADIUS * side / 2
+
+    def shared_disc(self, transform: np.ndarray) -> np.ndarray:
+        """Return where both squares show what lies within `COMPARED_RADIUS`; bool, of the frame's shape."""
+        (xx, xy, x0), (yx, yy, y0) = transform.tolist()
+        columns = xx * self._columns + xy * self._rows + (x0 - self._centre)
+        rows = yx * self._columns + yy * self._rows + (y0 - self._centre)
+        return self._within & (columns * columns + rows * rows < self._squared_radius)
+
+    def share(self, mask: np.ndarray) -> float:
+        """Return how much of the square a mask covers."""
+        return np.count_nonzero(mask) / self.side**2
+
+
+_FULL, _HALF = _Frame(SIDE, 1.0), _Frame(HALF_SIDE, 0.7)
 
 
 @dataclass(frozen=True)
@@ -143,8 +183,8 @@ def overlay(signatures: Signatures, first: int, second: int, min_correlation: fl
         None when the two cannot be laid over each other, show nothing to compare, or differ far too much to be copies
         or a series.
     """
-    alignment = align_spectra(signatures.spectra[first], signatures.spectra[[second]])
-    return overlay_pairs(signatures, [(first, second)], alignment, min_correlation)[0]
+    match = match_spectra(signatures.spectra[first], signatures.spectra[[second]])
+    return overlay_pairs(signatures, [(first, second)], match.alignments, min_correlation)[0]
 
 
 def overlay_pairs(
@@ -158,7 +198,7 @@ def overlay_pairs(
     pairs : sequence of tuple of int
         Positions in ``signatures``.
     alignments : ndarray of int, shape (n_pairs, 2, 2)
-        From `inspection.audit.signatures.align_spectra`, of the second of each pair with the first.
+        From `inspection.audit.signatures.match_spectra`, of the second of each pair with the first.
     min_correlation : float in [-1, 1]
         As in `overlay`.
     """
@@ -179,36 +219,36 @@ def _overlay(
     if roughly is None:
         return None
     one, other = (signatures.squares[position].astype(np.float32) for position in (first, second))
-    laid = _lay_over(one, other, roughly)
+    laid = _lay_over(at_half_size(one), at_half_size(other), roughly, _HALF)
     if laid is not None and laid.residual > _MAX_ROUGH_RESIDUAL:
         return None
-    transform = refine((texture(one), texture(other)), roughly, ECC_RADIUS, 5)
-    laid = None if transform is None else _lay_over(one, other, transform)
-    if laid is None:
+    transform = refine((texture(one), texture(other)), doubled(roughly), ECC_RADIUS, 5)
+    laid = None if transform is None else _lay_over(one, other, transform, _FULL)
+    if laid is None or laid.residual > _MAX_RESIDUAL:
         return None
     if _WORTH_REFINING[0] < laid.residual < _WORTH_REFINING[1]:
         # Fine detail with its own contrast weighs edges more: closer, where the first pass came near.
-        details = _band(one, _SMOOTHING, _COARSEST_DETAIL), _band(other, _SMOOTHING, _COARSEST_DETAIL)
+        details = _band(one, _FULL.smoothing, _COARSEST_DETAIL), _band(other, _FULL.smoothing, _COARSEST_DETAIL)
         transform = refine(details, laid.transform, COMPARED_RADIUS, 3)
-        closer = None if transform is None else _lay_over(one, other, transform)
+        closer = None if transform is None else _lay_over(one, other, transform, _FULL)
         laid = min(laid, closer or laid, key=lambda candidate: candidate.residual)
     return _measure(laid)
 
 
 class _Laid(NamedTuple):
-    """Two squares in the frame of the first, without `_MARGIN`, and what differs between them.
+    """Two squares in the frame of the first, and what differs between them.
 
     Attributes
     ----------
     transform : ndarray of float, shape (2, 3)
         Of the squares.
-    first, moved : ndarray of float32, shape (_FRAME_SIDE, _FRAME_SIDE)
+    first, moved : ndarray of float32, of the frame's shape
         The two squares.
-    smooth : tuple of ndarray of float32, shape (_FRAME_SIDE, _FRAME_SIDE)
+    smooth : tuple of ndarray of float32, of the frame's shape
         Both, blurred.
-    disc, shows : ndarray of bool, shape (_FRAME_SIDE, _FRAME_SIDE)
+    disc, shows : ndarray of bool, of the frame's shape
         What is compared, and where it shows anything.
-    correlation : ndarray of float32, shape (_FRAME_SIDE, _FRAME_SIDE)
+    correlation : ndarray of float32, of the frame's shape
         Over the neighbourhood.
     difference, slopes : ndarray of float32, shape (n_shows,)
         Absolute difference in grey levels, and `_slope_power` of the first square.
@@ -231,17 +271,17 @@ class _Laid(NamedTuple):
     residual: float
 
 
-def _lay_over(first: np.ndarray, second: np.ndarray, transform: np.ndarray) -> _Laid | None:
+def _lay_over(first: np.ndarray, second: np.ndarray, transform: np.ndarray, frame: _Frame) -> _Laid | None:
     """Compare two squares after a transform; None when too little can be compared."""
-    disc = _shared_disc(transform)
-    if disc.sum() < MIN_OVERLAP * SIDE**2:
+    disc = frame.shared_disc(transform)
+    if frame.share(disc) < MIN_OVERLAP:
         return None
-    first, moved = (np.ascontiguousarray(square[_FRAME, _FRAME]) for square in (first, warp(second, transform)))
+    first, moved = (np.ascontiguousarray(square[frame.inside]) for square in (first, warp(second, transform)))
     # What one exposure burnt out, the other need not have: it says nothing about whose photograph it is.
     disc &= cv2.dilate((np.maximum(first, moved) >= _BURNT_OUT).astype(np.uint8), np.ones((5, 5))) == 0
-    smooth = _blur(first, _SMOOTHING), _blur(moved, _SMOOTHING)
-    local = _compare_locally(*smooth, disc)
-    if local.shows.sum() < _MIN_SHOWING * SIDE**2:
+    smooth = _blur(first, frame.smoothing), _blur(moved, frame.smoothing)
+    local = _compare_locally(*smooth, disc, frame.neighbourhood)
+    if frame.share(local.shows) < _MIN_SHOWING:
         return None
     difference, slopes = local.difference[local.shows], _slope_power(smooth[0])[local.shows]
     by_expected = difference / np.sqrt(_ROUNDING**2 + _MISPLACEMENT**2 * slopes)
@@ -253,7 +293,7 @@ def _lay_over(first: np.ndarray, second: np.ndarray, transform: np.ndarray) -> _
 
 def _measure(laid: _Laid) -> Overlay:
     """Measure everything that tells copies, series and strangers apart."""
-    flat = laid.slopes <= np.percentile(laid.slopes, _FLAT_PERCENTILE)
+    flat = laid.slopes <= _percentile(laid.slopes, _FLAT_PERCENTILE)
     flat_by_expected = laid.difference[flat] / np.sqrt(_ROUNDING**2 + _FINE_MISPLACEMENT**2 * laid.slopes[flat])
     one, other = laid.smooth
     return Overlay(
@@ -285,13 +325,13 @@ class _LocalComparison(NamedTuple):
     shows: np.ndarray
 
 
-def _compare_locally(first: np.ndarray, second: np.ndarray, disc: np.ndarray) -> _LocalComparison:
+def _compare_locally(first: np.ndarray, second: np.ndarray, disc: np.ndarray, neighbourhood: int) -> _LocalComparison:
     weights = disc.astype(np.float32)
     # Nothing beyond the frame is in the disc.
-    share = local_mean(weights, cv2.BORDER_CONSTANT) + 1e-6
+    share = local_mean(weights, neighbourhood, cv2.BORDER_CONSTANT) + 1e-6
 
     def mean(values: np.ndarray) -> np.ndarray:
-        return local_mean(values * weights, cv2.BORDER_CONSTANT) / share
+        return local_mean(values * weights, neighbourhood, cv2.BORDER_CONSTANT) / share
 
     first_detail, second_detail = first - mean(first), second - mean(second)
     first_power, second_power = mean(first_detail**2), mean(second_detail**2)
@@ -304,21 +344,19 @@ def _compare_locally(first: np.ndarray, second: np.ndarray, disc: np.ndarray) ->
     )
 
 
-def _shared_disc(transform: np.ndarray) -> np.ndarray:
-    """Return where both squares show what lies within `COMPARED_RADIUS`; bool, shape (_FRAME_SIDE, _FRAME_SIDE)."""
-    centre = (SIDE - 1) / 2
-    (xx, xy, x0), (yx, yy, y0) = transform.tolist()
-    columns, rows = xx * _COLUMNS + xy * _ROWS + (x0 - centre), yx * _COLUMNS + yy * _ROWS + (y0 - centre)
-    return _WITHIN & (columns * columns + rows * rows < (COMPARED_RADIUS * SIDE / 2) ** 2)
-
-
 def _robust_deviation(absolute: np.ndarray, percentile: int) -> float:
     """Return the standard deviation of a normal variable whose absolute values have this percentile."""
-    return float(np.percentile(absolute, percentile) / _QUANTILES[percentile])
+    return float(_percentile(absolute, percentile) / _QUANTILES[percentile])
+
+
+def _percentile(values: np.ndarray, percentile: int) -> np.floating:
+    """Return the largest value that no more of them are below; `numpy.percentile` takes ten times as long."""
+    rank = (len(values) - 1) * percentile // 100
+    return np.partition(values, rank)[rank]
 
 
 def _coherence(first: np.ndarray, second: np.ndarray, shows: np.ndarray) -> float:
-    details = [_band(picture, _SMOOTHING, _COARSEST_NOISE)[shows] for picture in (first, second)]
+    details = [_band(picture, _FULL.smoothing, _COARSEST_NOISE)[shows] for picture in (first, second)]
     powers = [float(np.mean(detail**2)) for detail in details]
     return float(np.mean(details[0] * details[1]) / np.sqrt(powers[0] * powers[1] + 1e-12))
 

@@ -10,9 +10,6 @@ from inspection.audit import overlays, registration, signatures
 from inspection.audit.overlays import Overlay, PositionPair
 from inspection.content_cache import ContentCache, describe_origin
 
-NOT_ALIGNED = np.iinfo(np.int16).min
-"""In place of an alignment."""
-
 _PACKAGES = ("numpy", "scipy", "opencv-python-headless")
 _NEIGHBOUR = np.dtype([("pixels", "V32"), ("similarity", "<f4"), ("alignment", "<i2", (2, 2))])
 _MEASURES = ("residual", "tail", "grain", "agreement", "coherence", "gain")
@@ -27,9 +24,9 @@ class Neighbourhood:
     images : ndarray of int, shape (n_images,)
     neighbours : ndarray of int, shape (n_images, n_neighbours)
     similarities : ndarray of float32, shape (n_images, n_neighbours)
-        `inspection.audit.signatures.spectral_similarity`; NaN where it is not known.
+        Of the spectra, see `inspection.audit.signatures.SpectralMatches`; NaN where it is not known.
     alignments : ndarray of int16, shape (n_images, n_neighbours, 2, 2)
-        `inspection.audit.signatures.align_spectra`; `NOT_ALIGNED` where it is not known.
+        From there too; 0 where they are not known.
     """
 
     images: np.ndarray
@@ -54,11 +51,17 @@ class PairMemory:
         ``pixels_sha256`` of each photograph, by position.
     min_correlation : float in [-1, 1]
         As in `inspection.audit.overlays.overlay`, for the overlays.
+
+    Attributes
+    ----------
+    order : ndarray of int, shape (n_photographs,)
+        Place of each photograph in an order that depends on the pixels alone.
     """
 
     def __init__(self, cache: ContentCache, pixels: Sequence[str], min_correlation: float):
         self._cache = cache
         self._pixels = list(pixels)
+        self.order = np.argsort(np.argsort(self._pixels, kind="stable"))
         digests = (hashlib.sha256(fingerprint.encode()).digest() for fingerprint in self._pixels)
         self._digests = np.frombuffer(b"".join(digests), "V32")
         self._of_neighbours = describe_origin([signatures], _PACKAGES, "neighbours")
@@ -73,7 +76,7 @@ class PairMemory:
         neighbours : ndarray of int, shape (n_images, n_neighbours)
         """
         similarities = np.full(neighbours.shape, np.nan, np.float32)
-        alignments = np.full((*neighbours.shape, 2, 2), NOT_ALIGNED, np.int16)
+        alignments = np.zeros((*neighbours.shape, 2, 2), np.int16)
         known = self._cache.read(self._of_neighbours, (self._pixels[image] for image in images))
         for row, image in enumerate(images):
             entries = np.frombuffer(known.get(self._pixels[image], b""), _NEIGHBOUR)

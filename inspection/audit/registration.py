@@ -19,9 +19,9 @@ from inspection.audit.signatures import (
     LOG_STEP,
     N_ANGLES,
     RADIUS,
-    SIDE,
     WINDOW,
     Signatures,
+    at_half_size,
 )
 
 COMPARED_RADIUS = 0.82
@@ -29,10 +29,13 @@ COMPARED_RADIUS = 0.82
 ECC_RADIUS = 0.95
 """Of the disc over which two textures are refined."""
 
-_ECC_STEPS = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 30, 1e-4)
+_ECC_STEPS = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 30, 3e-4)
 _HALF_SIZE_STEPS = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 30, 1e-3)
 """At half the size. Smaller gains change neither which transform is the best nor whether it is good enough; with twice
 this one or with fewer steps, some turned castings are missed."""
+_QUARTER_SIZE_STEPS = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 5, 1e-3)
+"""At a quarter of the size, to choose between transforms: no copy and no series is lost by it that refining each of
+them at half the size finds."""
 _AMBIGUOUS = 0.06
 """Rough correlations closer to the best than this are followed up as well."""
 _MIN_REFINED_CORRELATION = 0.85
@@ -47,6 +50,7 @@ _SHIFTS = np.arange(-_MAX_SHIFT, _MAX_SHIFT + 1)
 _HALF_SIZE = HALF_SIDE, HALF_SIDE
 _HALF_RADIUS = np.ascontiguousarray(RADIUS[::2, ::2])
 _REFINED_HALF_DISC = (_HALF_RADIUS < ECC_RADIUS).astype(np.uint8)
+_REFINED_QUARTER_DISC = np.ascontiguousarray(_REFINED_HALF_DISC[1::2, 1::2])
 _COMPARED_HALF_DISC = (_HALF_RADIUS < COMPARED_RADIUS).astype(np.uint8)
 _FREQUENCIES = np.add.outer(np.arange(HALF_SIDE), np.arange(HALF_SIDE // 2 + 1))
 _REVERSAL = np.exp(-2j * np.pi / HALF_SIDE * _FREQUENCIES).astype(np.complex64)
@@ -80,7 +84,7 @@ def register_roughly(
     pairs : sequence of tuple of int
         Positions in ``signatures``.
     alignments : ndarray of int, shape (n_pairs, 2, 2)
-        From `inspection.audit.signatures.align_spectra`, of the second of each pair with the first.
+        From `inspection.audit.signatures.match_spectra`, of the second of each pair with the first.
     """
     firsts, seconds = np.transpose(pairs)
     upright = _similarities(alignments)
@@ -114,7 +118,7 @@ def register(
     Returns
     -------
     ndarray of float32, shape (2, 3), or None
-        Transform of the squares; None when the two cannot be laid over each other.
+        Transform of the half-size pictures; None when the two cannot be laid over each other.
     """
     best_correlation = rough.correlations.max()
     if best_correlation < min_correlation:
@@ -122,9 +126,10 @@ def register(
     textures = signatures.half_textures[first], signatures.half_textures[second]
     # A part that is nearly symmetric fits nearly as well the wrong way round.
     ambiguous = rough.transforms[best_correlation - rough.correlations < _AMBIGUOUS]
-    refined = [_refine_halves(textures, transform) for transform in ambiguous]
-    correlation, transform = max(refined, key=lambda candidate: candidate[0])
-    return _at_full_size(transform) if correlation >= _MIN_REFINED_CORRELATION else None
+    transform = _refine(textures, _choose(textures, ambiguous), _REFINED_HALF_DISC, _HALF_SIZE_STEPS, 5)
+    if transform is None or _correlation(textures, transform) < _MIN_REFINED_CORRELATION:
+        return None
+    return transform
 
 
 def refine(
@@ -147,12 +152,7 @@ def refine(
     ndarray of float32, shape (2, 3), or None
         None when the iteration diverges: the two do not overlap.
     """
-    mask = (radius > RADIUS).astype(np.uint8)
-    try:
-        return cv2.findTransformECC(*pictures, transform.copy(), cv2.MOTION_AFFINE, _ECC_STEPS, mask, smoothing)[1]
-    except cv2.error:
-        # OpenCV's way of saying that the iteration diverges.
-        return None
+    return _refine(pictures, transform, (radius > RADIUS).astype(np.uint8), _ECC_STEPS, smoothing)
 
 
 def warp(square: np.ndarray, transform: np.ndarray) -> np.ndarray:
@@ -160,12 +160,32 @@ def warp(square: np.ndarray, transform: np.ndarray) -> np.ndarray:
 
     Parameters
     ----------
-    square : ndarray of float32, shape (SIDE, SIDE)
+    square : ndarray of float32, shape (side, side)
     transform : ndarray of float, shape (2, 3)
-        Beyond the border it finds the border repeated.
+        Of squares of this size. Beyond the border it finds the border repeated.
     """
     flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
-    return cv2.warpAffine(square, transform, (SIDE, SIDE), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    return cv2.warpAffine(square, transform, square.shape[::-1], flags=flags, borderMode=cv2.BORDER_REPLICATE)
+
+
+def doubled(transform: np.ndarray) -> np.ndarray:
+    """Return the transform that does to pictures of twice the size what one does to pictures.
+
+    Parameters
+    ----------
+    transform : ndarray of float32, shape (2, 3)
+    """
+    larger = transform.copy()
+    # The centre of pixel 0 is half a pixel from the edge at either size.
+    larger[:, 2] = 2 * transform[:, 2] + 0.5 - (transform[:, 0] + transform[:, 1]) / 2
+    return larger
+
+
+def _halved(transform: np.ndarray) -> np.ndarray:
+    """Return the transform of which `doubled` makes this one."""
+    smaller = transform.copy()
+    smaller[:, 2] = (transform[:, 2] - 0.5 + (transform[:, 0] + transform[:, 1]) / 2) / 2
+    return smaller
 
 
 def _similarities(alignments: np.ndarray) -> np.ndarray:
@@ -230,22 +250,30 @@ def _shifted(correlations: np.ndarray, transforms: np.ndarray) -> RoughRegistrat
     return RoughRegistration(flat.max(axis=1), shifted)
 
 
-def _refine_halves(textures: tuple[np.ndarray, np.ndarray], transform: np.ndarray) -> tuple[float, np.ndarray]:
-    """Refine at half the size; return correlation inside the compared disc, and transform."""
+def _choose(textures: tuple[np.ndarray, np.ndarray], transforms: np.ndarray) -> np.ndarray:
+    """Return the transform by which half-size textures fit best once it is refined at a quarter of the size."""
+    if len(transforms) == 1:
+        return transforms[0]
+    quarters = at_half_size(textures[0]), at_half_size(textures[1])
+
+    def fit(transform: np.ndarray) -> float:
+        refined = _refine(quarters, _halved(transform), _REFINED_QUARTER_DISC, _QUARTER_SIZE_STEPS, 3)
+        return _correlation(textures, transform if refined is None else doubled(refined))
+
+    return max(transforms, key=fit)
+
+
+def _refine(
+    pictures: tuple[np.ndarray, np.ndarray], transform: np.ndarray, disc: np.ndarray, steps: tuple, smoothing: int
+) -> np.ndarray | None:
     try:
-        refined = cv2.findTransformECC(
-            *textures, transform.copy(), cv2.MOTION_AFFINE, _HALF_SIZE_STEPS, _REFINED_HALF_DISC, 5
-        )[1]
-        moved = cv2.warpAffine(textures[1], refined, _HALF_SIZE, flags=_BACKWARDS)
-        return float(cv2.computeECC(textures[0], moved, _COMPARED_HALF_DISC)), refined
+        return cv2.findTransformECC(*pictures, transform.copy(), cv2.MOTION_AFFINE, steps, disc, smoothing)[1]
     except cv2.error:
         # OpenCV's way of saying that the iteration diverges: these two do not overlap.
-        return -1.0, transform
+        return None
 
 
-def _at_full_size(transform: np.ndarray) -> np.ndarray:
-    """Return the transform of the squares that does what one of the half-size pictures does."""
-    full = transform.copy()
-    # The centre of pixel 0 is half a pixel from the edge at either size.
-    full[:, 2] = 2 * transform[:, 2] + 0.5 - transform[:, :2] @ (0.5, 0.5)
-    return full
+def _correlation(textures: tuple[np.ndarray, np.ndarray], transform: np.ndarray) -> float:
+    """Correlate half-size textures after a transform, inside the disc that is compared."""
+    moved = cv2.warpAffine(textures[1], transform, _HALF_SIZE, flags=_BACKWARDS)
+    return cv2.computeECC(textures[0], moved, _COMPARED_HALF_DISC)

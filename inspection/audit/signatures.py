@@ -6,6 +6,7 @@ rotation, and scale-invariant image registration" (IEEE Transactions on Image Pr
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -32,8 +33,8 @@ _MAX_STEPS = int(np.log(MAX_SCALE) / LOG_STEP)
 SCALE_STEPS = np.arange(-_MAX_STEPS, _MAX_STEPS + 1)
 """Shifts of the spectrum along its radii that `MAX_SCALE` allows."""
 _STEPPED_RADII = (np.arange(N_RADII) + SCALE_STEPS[:, np.newaxis]) % N_RADII
-N_HARMONICS = N_ANGLES // 2 + 1
-"""Of the Fourier transform over the angles: the spectrum is real, so that the others follow."""
+N_HARMONICS = N_ANGLES // 4 + 1
+"""Of the Fourier transform over the angles that are compared: finer ones hold little but noise."""
 _RADII = np.exp(np.log(_MIN_RADIUS) + LOG_STEP * np.arange(N_RADII))
 _ANGLES = np.pi / N_ANGLES * np.arange(N_ANGLES)
 _POLAR_X = (SIDE / 2 + np.outer(np.cos(_ANGLES), _RADII)).astype(np.float32)
@@ -41,7 +42,7 @@ _POLAR_Y = np.outer(np.sin(_ANGLES), _RADII).astype(np.float32)
 _TAPER = np.hanning(N_RADII).astype(np.float32)
 _N_TURN_FREQUENCIES, _N_SCALE_FREQUENCIES = 32, 12
 """Lowest frequencies of the spectrum that descriptors are made of."""
-_MATCHED, _ALIGNED = 5, 4
+_MATCHED = 10
 """Spectra that are correlated at once, few enough for the cache. Always as many: the last digit of a product of
 matrices depends on their size, and what is known of two photographs must not depend on the others."""
 _DESCRIBED = 256
@@ -53,8 +54,8 @@ _MIN_CONTENT, _MAX_CONTENT = 0.55, 0.97
 
 Turned by 45 degrees a square takes 0.71 of its canvas, and less when it is shrunk and shifted too.
 """
-_NEIGHBOURHOOD = 41
-"""Side of the window of local statistics, in pixels."""
+NEIGHBOURHOOD = 41
+"""Side of the window of local statistics, in pixels of the square."""
 
 
 @dataclass(frozen=True)
@@ -65,9 +66,10 @@ class Signatures:
     ----------
     squares : ndarray of uint8, shape (n_images, SIDE, SIDE)
         Central square of each, grey.
-    spectra : ndarray of float32, shape (n_images, 65, 2, 64)
+    spectra : ndarray of float32, shape (n_images, 33, 2, 64)
         The spectrum of the central disc over 128 angles and 64 log frequencies, transformed over the angles: real and
-        imaginary part of 65 harmonics. A rotation or a scale shifts that spectrum, a translation leaves it as it is.
+        imaginary part of the 33 lowest harmonics. A rotation or a scale shifts that spectrum, a translation leaves it
+        as it is.
     half_textures : ndarray of float32, shape (n_images, SIDE / 2, SIDE / 2)
         `texture` of each square at half the size.
     """
@@ -78,6 +80,32 @@ class Signatures:
 
     def __len__(self) -> int:
         return len(self.squares)
+
+
+class SpectralMatches(NamedTuple):
+    """How spectra match others under the best rotation, flip and scale.
+
+    Attributes
+    ----------
+    similarities : ndarray of float32, shape (n_others,), in [-1, 1]
+        Correlation.
+    alignments : ndarray of int, shape (n_others, 2, 2)
+        Turn and step, in `SCALE_STEPS`, by which the other and its mirror image match best.
+    """
+
+    similarities: np.ndarray
+    alignments: np.ndarray
+
+    @classmethod
+    def joined(cls, matches: Iterable["SpectralMatches"]) -> "SpectralMatches":
+        """Return what several found, one after the other.
+
+        Parameters
+        ----------
+        matches : iterable of SpectralMatches
+        """
+        none = cls(np.empty(0, np.float32), np.empty((0, 2, 2), int))
+        return cls(*(np.concatenate(arrays) for arrays in zip(none, *matches, strict=True)))
 
 
 def central_square(pixels: np.ndarray) -> np.ndarray:
@@ -113,9 +141,10 @@ def make_signatures(squares: Iterable[np.ndarray]) -> Signatures:
     half_textures = np.empty((len(squares), HALF_SIDE, HALF_SIDE), np.float32)
     for place, square in enumerate(squares):
         detail = texture(square.astype(np.float32))
-        harmonics = fft.rfft(_log_polar_spectrum(detail), axis=0)
+        harmonics = fft.rfft(_log_polar_spectrum(detail), axis=0)[:N_HARMONICS]
+        harmonics /= np.linalg.norm(fft.irfft(harmonics, n=N_ANGLES, axis=0)) + 1e-6
         spectra[place] = np.stack([harmonics.real, harmonics.imag], axis=1)
-        half_textures[place] = cv2.resize(detail, (HALF_SIDE, HALF_SIDE), interpolation=cv2.INTER_AREA)
+        half_textures[place] = at_half_size(detail)
     return Signatures(squares, spectra, half_textures)
 
 
@@ -148,52 +177,40 @@ def _describe(spectra: np.ndarray) -> np.ndarray:
     return np.concatenate([larger, smaller], axis=1).reshape(len(spectra), -1)
 
 
-def match_spectra(spectrum: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Correlate a spectrum with others for every turn and scale.
+def match_spectra(spectrum: np.ndarray, others: np.ndarray) -> SpectralMatches:
+    """Compare a spectrum with others under the best rotation, flip and scale.
 
     Parameters
     ----------
-    spectrum : ndarray of float32, shape (65, 2, 64)
+    spectrum : ndarray of float32, shape (33, 2, 64)
         Of `Signatures`.
-    others : ndarray of float32, shape (n_others, 65, 2, 64)
-
-    Returns
-    -------
-    upright, mirrored : ndarray of float32, shape (128, n_others, len(SCALE_STEPS)), in [-1, 1]
-        Entry (i, j, k) is the correlation when the other, or its mirror image, is turned by i / 128 of half a turn and
-        moved outwards by ``SCALE_STEPS[k]``.
+    others : ndarray of float32, shape (n_others, 33, 2, 64)
     """
-    even, odd = _correlate(_factors(spectrum), others)
-    return even - odd, even + odd
+    factors = _factors(spectrum)
+    matches = SpectralMatches.joined(_match(factors, some) for some in _in_batches(others))
+    return SpectralMatches(matches.similarities[: len(others)], matches.alignments[: len(others)])
 
 
-def align_spectra(spectrum: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Find the turn and the scale by which others match a spectrum best, and those by which their mirror images do.
-
-    Parameters
-    ----------
-    spectrum : ndarray of float32, shape (65, 2, 64)
-        Of `Signatures`.
-    others : ndarray of float32, shape (n_others, 65, 2, 64)
-
-    Returns
-    -------
-    ndarray of int, shape (n_others, 2, 2)
-        Turn and step, upright and mirrored: the place of the maximum of `match_spectra`, the step as in `SCALE_STEPS`.
-    """
-    alignments = [np.empty((0, 2, 2), int)]
-    for some in _in_batches(others, _ALIGNED):
-        alignments.append(_align(spectrum, some))
-    return np.concatenate(alignments)[: len(others)]
+def _in_batches(spectra: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield `_MATCHED` spectra at a time, with zeros after the last."""
+    for start in range(0, len(spectra), _MATCHED):
+        some = spectra[start : start + _MATCHED]
+        n_missing = _MATCHED - len(some)
+        yield np.concatenate([some, np.zeros((n_missing, *some.shape[1:]), some.dtype)]) if n_missing else some
 
 
-def _align(spectrum: np.ndarray, others: np.ndarray) -> np.ndarray:
-    places = [
-        correlation.transpose(1, 0, 2).reshape(len(others), N_ANGLES * len(SCALE_STEPS)).argmax(axis=1)
-        for correlation in match_spectra(spectrum, others)
-    ]
-    turns, steps = np.divmod(np.stack(places, axis=1), len(SCALE_STEPS))
-    return np.stack([turns, SCALE_STEPS[steps]], axis=2)
+def _match(factors: np.ndarray, others: np.ndarray) -> SpectralMatches:
+    upright, mirrored = (_best_places(correlation) for correlation in _correlate(factors, others))
+    return SpectralMatches(np.maximum(upright[0], mirrored[0]), np.stack([upright[1], mirrored[1]], axis=1))
+
+
+def _best_places(correlation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the largest correlation with every other, and the turn and the step that it is found at."""
+    over_turns = correlation.max(axis=0)
+    steps = over_turns.argmax(axis=1)
+    others = np.arange(len(steps))
+    turns = correlation[:, others, steps].argmax(axis=0)
+    return over_turns[others, steps], np.stack([turns, SCALE_STEPS[steps]], axis=1)
 
 
 def reverse_alignment(alignment: np.ndarray) -> np.ndarray:
@@ -202,7 +219,7 @@ def reverse_alignment(alignment: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     alignment : ndarray of int, shape (..., 2, 2)
-        From `align_spectra`: by what the second matches the first.
+        From `match_spectra`: by what the second matches the first.
     """
     reverse = -alignment
     # A mirror image turns the other way, and so backwards is forwards.
@@ -212,7 +229,7 @@ def reverse_alignment(alignment: np.ndarray) -> np.ndarray:
 
 
 def _factors(spectrum: np.ndarray) -> np.ndarray:
-    """Arrange a spectrum for `_correlate`; ndarray of float32, shape (2, 65, 64, 2 * len(SCALE_STEPS))."""
+    """Arrange a spectrum for `_correlate`; ndarray of float32, shape (2, 33, 64, 2 * len(SCALE_STEPS))."""
     stepped = spectrum[:, :, _STEPPED_RADII].transpose(0, 1, 3, 2)
     factors = np.empty((2, N_HARMONICS, N_RADII, len(SCALE_STEPS)), np.complex64)
     factors[0].real, factors[0].imag = stepped[:, 0], stepped[:, 1]
@@ -221,44 +238,25 @@ def _factors(spectrum: np.ndarray) -> np.ndarray:
 
 
 def _correlate(factors: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Correlate spectra with the real and with the imaginary parts of others.
+    """Correlate a spectrum with others for every turn and scale.
 
-    In a mirror image every angle is its negative, so that its harmonics are conjugate: the difference of the two is the
-    correlation with the others, their sum that with the mirrored ones.
+    Parameters
+    ----------
+    factors : ndarray of float32
+        `_factors` of the spectrum.
+    others : ndarray of float32, shape (n_others, 33, 2, 64)
+
+    Returns
+    -------
+    upright, mirrored : ndarray of float32, shape (128, n_others, len(SCALE_STEPS)), in [-1, 1]
+        Entry (i, j, k) is the correlation when the other, or its mirror image, is turned by i / 128 of half a turn and
+        moved outwards by ``SCALE_STEPS[k]``.
     """
     # One product of matrices per harmonic sums over the radii, since few of their 64 shifts are wanted.
     products = (others.transpose(2, 1, 0, 3) @ factors).view(np.complex64)
     by_real, by_imaginary = fft.irfft(products, n=N_ANGLES, axis=1, overwrite_x=True)
-    return by_real, by_imaginary
-
-
-def spectral_similarity(spectrum: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Compare a spectrum with others under the best rotation, flip and scale.
-
-    Parameters
-    ----------
-    spectrum : ndarray of float32, shape (65, 2, 64)
-        Of `Signatures`.
-    others : ndarray of float32, shape (n_others, 65, 2, 64)
-
-    Returns
-    -------
-    ndarray of float32, shape (n_others,), in [-1, 1]
-        Correlation.
-    """
-    factors, similarities = _factors(spectrum), [np.empty(0, np.float32)]
-    for some in _in_batches(others, _MATCHED):
-        by_real, by_imaginary = _correlate(factors, some)
-        best = by_real + np.abs(by_imaginary, out=by_imaginary)
-        similarities.append(best.max(axis=0).max(axis=1))
-    return np.concatenate(similarities)[: len(others)]
-
-
-def _in_batches(spectra: np.ndarray, size: int) -> Iterator[np.ndarray]:
-    """Yield so many spectra at a time, and zeros after the last."""
-    for start in range(0, len(spectra), size):
-        some = spectra[start : start + size]
-        yield np.concatenate([some, np.zeros((size - len(some), *some.shape[1:]), some.dtype)])
+    # In a mirror image every angle is its negative, so that its harmonics are conjugate.
+    return by_real - by_imaginary, by_real + by_imaginary
 
 
 def texture(square: np.ndarray) -> np.ndarray:
@@ -279,12 +277,29 @@ def texture(square: np.ndarray) -> np.ndarray:
     return detail / np.sqrt(local_mean(detail * detail) / share + 9)
 
 
-def local_mean(values: np.ndarray, border: int = cv2.BORDER_DEFAULT) -> np.ndarray:
+def at_half_size(picture: np.ndarray) -> np.ndarray:
+    """Return the means of two by two pixels.
+
+    Parameters
+    ----------
+    picture : ndarray of float32, shape (side, side)
+        Of an even side.
+
+    Returns
+    -------
+    ndarray of float32, shape (side / 2, side / 2)
+    """
+    return cv2.resize(picture, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+
+
+def local_mean(values: np.ndarray, side: int = NEIGHBOURHOOD, border: int = cv2.BORDER_DEFAULT) -> np.ndarray:
     """Return the mean over the neighbourhood of every pixel.
 
     Parameters
     ----------
     values : ndarray of float32, shape (n_rows, n_columns)
+    side : int
+        Of the neighbourhood, in pixels.
     border : int
         What lies beyond the border, as OpenCV calls it; by default the reflection.
 
@@ -292,7 +307,7 @@ def local_mean(values: np.ndarray, border: int = cv2.BORDER_DEFAULT) -> np.ndarr
     -------
     ndarray of float32, shape (n_rows, n_columns)
     """
-    return cv2.blur(values, (_NEIGHBOURHOOD, _NEIGHBOURHOOD), borderType=border)
+    return cv2.blur(values, (side, side), borderType=border)
 
 
 def _thumbnail(grey: np.ndarray) -> np.ndarray:
@@ -313,7 +328,10 @@ def _content(square: np.ndarray) -> np.ndarray:
 
 def _cut_to_content(grey: np.ndarray) -> np.ndarray:
     """Cut a square to the one around the largest disc without black corners."""
-    distance = cv2.distanceTransform(np.pad(_content(_thumbnail(grey)), 1), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    content = _content(_thumbnail(grey))
+    if content.all():
+        return grey
+    distance = cv2.distanceTransform(np.pad(content, 1), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     radius = distance.max()
     if not _MIN_CONTENT < radius / (SIDE / 2) < _MAX_CONTENT:
         return grey
@@ -326,9 +344,8 @@ def _cut_to_content(grey: np.ndarray) -> np.ndarray:
 
 
 def _log_polar_spectrum(detail: np.ndarray) -> np.ndarray:
-    """Return the magnitude over angle and log frequency, centred and of norm 1; shape (128, 64)."""
+    """Return the magnitude over angle and log frequency, centred; shape (128, 64)."""
     # Half a turn of angles needs the frequencies below the centre only, the others are their mirror image.
     magnitude = np.abs(fft.fftshift(fft.rfft2(detail * WINDOW, axes=(1, 0)), axes=1))
     log_polar = cv2.remap(np.log1p(magnitude), _POLAR_X, _POLAR_Y, cv2.INTER_LINEAR)
-    tapered = (log_polar - log_polar.mean()) * _TAPER
-    return tapered / (np.linalg.norm(tapered) + 1e-6)
+    return (log_polar - log_polar.mean()) * _TAPER

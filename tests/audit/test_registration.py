@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from inspection.audit.overlays import overlay
-from inspection.audit.registration import refine, register, register_roughly, warp
-from inspection.audit.signatures import SIDE, align_spectra, central_square, make_signatures, texture
+from inspection.audit.registration import doubled, refine, register, register_roughly, warp
+from inspection.audit.signatures import SIDE, central_square, make_signatures, match_spectra, texture
 from tests.photographs import draw_scene, known_transform, shoot
 
 ANYTHING = -1.0
@@ -31,9 +31,9 @@ def moved_copy(known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def test_transform_is_right_to_a_pixel(angle, scale, is_flipped, shift):
     known = known_transform(angle, scale, is_flipped, shift)
     signatures = make_signatures(moved_copy(known))
-    alignment = align_spectra(signatures.spectra[0], signatures.spectra[1:])
-    (rough,) = register_roughly(signatures, [(0, 1)], alignment)
-    assert worst_error(register(signatures, 0, 1, rough, ANYTHING), known) < 1.5
+    match = match_spectra(signatures.spectra[0], signatures.spectra[1:])
+    (rough,) = register_roughly(signatures, [(0, 1)], match.alignments)
+    assert worst_error(doubled(register(signatures, 0, 1, rough, ANYTHING)), known) < 1.5
     assert worst_error(overlay(signatures, 0, 1, ANYTHING).transform, known) < 1
 
 
@@ -61,7 +61,9 @@ def test_warping_takes_the_second_into_the_frame_of_the_first():
 def test_many_pairs_are_registered_like_each_alone():
     squares = [*moved_copy(known_transform(33, 1, True, (3, 8))), central_square(shoot(draw_scene(2), 2))]
     signatures, pairs = make_signatures(squares), [(0, 1), (0, 2), (1, 2)]
-    alignments = np.concatenate([align_spectra(signatures.spectra[i], signatures.spectra[[j]]) for i, j in pairs])
+    alignments = np.concatenate(
+        [match_spectra(signatures.spectra[i], signatures.spectra[[j]]).alignments for i, j in pairs]
+    )
     for number, together in enumerate(register_roughly(signatures, pairs, alignments)):
         (alone,) = register_roughly(signatures, pairs[number : number + 1], alignments[number : number + 1])
         np.testing.assert_array_equal(together.correlations, alone.correlations)
