@@ -8,6 +8,7 @@ A transform is an ndarray of float32, shape (2, 3), from points (x, y) of the fi
 """
 
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import NamedTuple
 
 import cv2
@@ -21,7 +22,6 @@ from inspection.audit.signatures import (
     RADIUS,
     WINDOW,
     Signatures,
-    at_half_size,
 )
 
 COMPARED_RADIUS = 0.82
@@ -33,9 +33,6 @@ _ECC_STEPS = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 30, 3e-4)
 _HALF_SIZE_STEPS = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 30, 1e-3)
 """At half the size. Smaller gains change neither which transform is the best nor whether it is good enough; with twice
 this one or with fewer steps, some turned castings are missed."""
-_QUARTER_SIZE_STEPS = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 5, 1e-3)
-"""At a quarter of the size, to choose between transforms: no copy and no series is lost by it that refining each of
-them at half the size finds."""
 _AMBIGUOUS = 0.06
 """Rough correlations closer to the best than this are followed up as well."""
 _MIN_REFINED_CORRELATION = 0.85
@@ -50,7 +47,6 @@ _SHIFTS = np.arange(-_MAX_SHIFT, _MAX_SHIFT + 1)
 _HALF_SIZE = HALF_SIDE, HALF_SIDE
 _HALF_RADIUS = np.ascontiguousarray(RADIUS[::2, ::2])
 _REFINED_HALF_DISC = (_HALF_RADIUS < ECC_RADIUS).astype(np.uint8)
-_REFINED_QUARTER_DISC = np.ascontiguousarray(_REFINED_HALF_DISC[1::2, 1::2])
 _COMPARED_HALF_DISC = (_HALF_RADIUS < COMPARED_RADIUS).astype(np.uint8)
 _FREQUENCIES = np.add.outer(np.arange(HALF_SIDE), np.arange(HALF_SIDE // 2 + 1))
 _REVERSAL = np.exp(-2j * np.pi / HALF_SIDE * _FREQUENCIES).astype(np.complex64)
@@ -126,10 +122,9 @@ def register(
     textures = signatures.half_textures[first], signatures.half_textures[second]
     # A part that is nearly symmetric fits nearly as well the wrong way round.
     ambiguous = rough.transforms[best_correlation - rough.correlations < _AMBIGUOUS]
-    transform = _refine(textures, _choose(textures, ambiguous), _REFINED_HALF_DISC, _HALF_SIZE_STEPS, 5)
-    if transform is None or _correlation(textures, transform) < _MIN_REFINED_CORRELATION:
-        return None
-    return transform
+    refined = [_refine_halves(textures, transform) for transform in ambiguous]
+    correlation, transform = max(refined, key=itemgetter(0))
+    return transform if correlation >= _MIN_REFINED_CORRELATION else None
 
 
 def refine(
@@ -179,13 +174,6 @@ def doubled(transform: np.ndarray) -> np.ndarray:
     # The centre of pixel 0 is half a pixel from the edge at either size.
     larger[:, 2] = 2 * transform[:, 2] + 0.5 - (transform[:, 0] + transform[:, 1]) / 2
     return larger
-
-
-def _halved(transform: np.ndarray) -> np.ndarray:
-    """Return the transform of which `doubled` makes this one."""
-    smaller = transform.copy()
-    smaller[:, 2] = (transform[:, 2] - 0.5 + (transform[:, 0] + transform[:, 1]) / 2) / 2
-    return smaller
 
 
 def _similarities(alignments: np.ndarray) -> np.ndarray:
@@ -250,17 +238,13 @@ def _shifted(correlations: np.ndarray, transforms: np.ndarray) -> RoughRegistrat
     return RoughRegistration(flat.max(axis=1), shifted)
 
 
-def _choose(textures: tuple[np.ndarray, np.ndarray], transforms: np.ndarray) -> np.ndarray:
-    """Return the transform by which half-size textures fit best once it is refined at a quarter of the size."""
-    if len(transforms) == 1:
-        return transforms[0]
-    quarters = at_half_size(textures[0]), at_half_size(textures[1])
-
-    def fit(transform: np.ndarray) -> float:
-        refined = _refine(quarters, _halved(transform), _REFINED_QUARTER_DISC, _QUARTER_SIZE_STEPS, 3)
-        return _correlation(textures, transform if refined is None else doubled(refined))
-
-    return max(transforms, key=fit)
+def _refine_halves(textures: tuple[np.ndarray, np.ndarray], transform: np.ndarray) -> tuple[float, np.ndarray]:
+    """Refine at half the size; return correlation inside the compared disc, and transform."""
+    refined = _refine(textures, transform, _REFINED_HALF_DISC, _HALF_SIZE_STEPS, 5)
+    if refined is None:
+        return -1.0, transform
+    moved = cv2.warpAffine(textures[1], refined, _HALF_SIZE, flags=_BACKWARDS)
+    return float(cv2.computeECC(textures[0], moved, _COMPARED_HALF_DISC)), refined
 
 
 def _refine(
@@ -271,9 +255,3 @@ def _refine(
     except cv2.error:
         # OpenCV's way of saying that the iteration diverges: these two do not overlap.
         return None
-
-
-def _correlation(textures: tuple[np.ndarray, np.ndarray], transform: np.ndarray) -> float:
-    """Correlate half-size textures after a transform, inside the disc that is compared."""
-    moved = cv2.warpAffine(textures[1], transform, _HALF_SIZE, flags=_BACKWARDS)
-    return cv2.computeECC(textures[0], moved, _COMPARED_HALF_DISC)
