@@ -55,8 +55,8 @@ def main() -> None:
 def pooled_columns(backbone: str, size: int, train: pd.DataFrame) -> dict[tuple[str, str], np.ndarray]:
     """Run the backbone once; return the columns of every layer and pooling."""
     layers, poolings = {backbone: list(LAYERS)}, list(POOLINGS)
-    # Without flips: what is compared is layers and poolings, and four views cost four times the work.
-    params = FeatureParams(image_size=size, flips=False, layers=layers, pooling=poolings, weights={})
+    # Without flips: what is compared is layers and poolings, and every view adds the work of one.
+    params = FeatureParams(image_size=size, flips=[], layers=layers, pooling=poolings, weights={})
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "backbone.onnx"
         export_backbone(backbone, params, path)
@@ -65,7 +65,7 @@ def pooled_columns(backbone: str, size: int, train: pd.DataFrame) -> dict[tuple[
         features = OnnxModel(path.read_bytes(), backbone).run_all(images, "features")
     columns, start = {}, 0
     for layer, pooling in itertools.product(LAYERS, POOLINGS):
-        single = FeatureNetwork(load_pretrained(backbone), [layer], [pooling], False, backbone).eval()
+        single = FeatureNetwork(load_pretrained(backbone), [layer], [pooling], [], backbone).eval()
         with torch.inference_mode():
             width = single(torch.zeros(1, size, size, 3, dtype=torch.uint8))[0].shape[1]
         columns[layer, pooling] = features[:, start : start + width]
@@ -75,12 +75,17 @@ def pooled_columns(backbone: str, size: int, train: pd.DataFrame) -> dict[tuple[
 
 def cross_validate(features: np.ndarray, train: pd.DataFrame) -> tuple[float, float]:
     """Return AUC and accuracy of out-of-fold scores."""
+    scores = out_of_fold_scores(features, train)
+    return roc_auc_score(train["label"], scores), accuracy_score(train["label"], scores >= 0)
+
+
+def out_of_fold_scores(features: np.ndarray, train: pd.DataFrame) -> np.ndarray:
+    """Return how far on the defective side of an SVM, trained without its fold, each image lies."""
     model = make_pipeline(StandardScaler(), SVC(C=2))
-    scores = cross_val_predict(
+    return cross_val_predict(
         model, features, train["label"], cv=PredefinedSplit(train["fold"]), method="decision_function", n_jobs=-1,
         params={"svc__sample_weight": train["weight"].to_numpy()},
     )  # fmt: skip
-    return roc_auc_score(train["label"], scores), accuracy_score(train["label"], scores >= 0)
 
 
 if __name__ == "__main__":

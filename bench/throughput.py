@@ -9,8 +9,8 @@ from the file to the vector. ``bare forward`` are the same calls of ONNX Runtime
 ``bare forward, batches`` the usual calls, sixteen pictures on all threads: the better of both is the limit. ``plain
 loop`` is what one writes with torch: a ``DataLoader`` with two workers, batches of 32, ``inference_mode``. ``one at a
 time`` is the same without loader and batches. EfficientNet-Lite has its weights; those of the others are random, which
-takes the same time. Without flips, which are four times the work; ``--flips`` has them in the pipeline's network and
-not in torch's.
+takes the same time. Without mirror images, each of which adds the work of one; ``--flips`` has them in the pipeline's
+network and not in torch's.
 """
 
 import argparse
@@ -48,13 +48,13 @@ def main() -> None:
     parser.add_argument("--backbones", nargs="+", default=BACKBONES)
     parser.add_argument("--images", type=int, default=96)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--flips", action="store_true", help="average over the flips, as the pipeline does by default")
+    parser.add_argument("--flips", action="store_true", help="average over the mirror images of params.yaml")
     arguments = parser.parse_args()
     params = load_params()
     records = list_images(params.data.source, params.data.layout, params.data.classes).head(arguments.images)
     rows = index_images(records).readable
     facts = machine_facts(("onnxruntime", "openvino", "pillow", "timm", "torch", "torchvision"))
-    features = params.features.model_copy(update={"flips": arguments.flips})
+    features = params.features if arguments.flips else params.features.model_copy(update={"flips": []})
     results = {}
     with tempfile.TemporaryDirectory() as folder:
         for backbone in arguments.backbones:

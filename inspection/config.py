@@ -3,10 +3,10 @@
 import difflib
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Self, cast, get_args
+from typing import TYPE_CHECKING, Annotated, Literal, Self, TypeVar, cast, get_args
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -20,6 +20,20 @@ BASELINE_CNN = "baseline_cnn"
 POOLINGS = ("avg", "max", "std")
 WEIGHTS_FOLDER = "weights"
 """The only folder own weights are read from: DVC watches it."""
+
+
+T = TypeVar("T")
+
+
+def _each_once(names: list[T]) -> list[T]:
+    repeated = sorted({str(name) for name in names if names.count(name) > 1})
+    if repeated:
+        raise ValueError(f"{', '.join(repeated)} is listed twice")
+    return names
+
+
+Once = Annotated[list[T], AfterValidator(_each_once)]
+"""A list that names nothing twice."""
 
 
 class _Section(BaseModel):
@@ -99,8 +113,8 @@ class FeatureParams(_Section):
 
     image_size: int = Field(ge=32, le=2048)
     """Side of the square input of every backbone, in pixels."""
-    flips: bool
-    """Average the features over the four flips of a photograph: better, and four times the work."""
+    flips: Once[Literal["horizontal", "vertical", "both"]]
+    """Mirror images that features are averaged over, beside the photograph as it lies; each adds the work of one."""
     layers: dict[str, list[str]]
     """Feature maps that are pooled, by name of the backbone; one that is not named uses its last feature map."""
     pooling: list[Literal["avg", "max", "std"]] = Field(min_length=1)
@@ -108,6 +122,14 @@ class FeatureParams(_Section):
     weights: dict[str, str]
     """Own weights instead of the published ones: a state dict in ``weights/`` by name of the backbone, for example
     ``{resnet50: weights/resnet50.pth}``. They serve backbones and fine-tuned networks."""
+
+    @field_validator("flips", mode="before")
+    @classmethod
+    def _named_flips(cls, flips):
+        if isinstance(flips, bool):
+            former = "[horizontal, vertical, both]" if flips else "[]"
+            raise ValueError(f"name the mirror images: {former} does what {str(flips).lower()} did")
+        return flips
 
     @field_validator("weights")
     @classmethod
@@ -248,20 +270,20 @@ class Params(_Section):
 
     seed: int = Field(ge=0, lt=2**32)
     """Of the split, the folds and every training."""
-    plugins: list[str]
+    plugins: Once[str]
     """Python modules of your own in ``plugins/``, which add classifiers, backbones or voting rules."""
     data: DataParams
     """Photographs, labels and how they are divided."""
-    backbones: list[str] = Field(min_length=1)
+    backbones: Once[str] = Field(min_length=1)
     """Pretrained networks that see the photographs: ``efficientnet_lite0``, ``efficientnet_lite1``,
     ``efficientnet_lite2`` and any torchvision classifier (``resnet50``, ``vgg16``, ``densenet121``, ...). The first one
     feeds the guard."""
-    classifiers: list[str] = Field(min_length=1)
+    classifiers: Once[str] = Field(min_length=1)
     """Trained on the features of each backbone, one voter per backbone and classifier: ``svm``, ``random_forest``,
     ``xgboost``, or one of a plugin."""
     features: FeatureParams
     """What the backbones look at."""
-    networks: list[str] = Field(min_length=1)
+    networks: Once[str] = Field(min_length=1)
     """Networks trained on the photographs, a voter each: ``baseline_cnn``, trained from scratch, or the name of any
     backbone, to be fine-tuned."""
     cnn: CnnParams
@@ -305,14 +327,6 @@ class Params(_Section):
                 hint = f"; did you mean {close[0]!r}?" if close else f" (it has {', '.join(self.search)})"
                 raise ValueError(f"classifiers: search holds no values to try for {name!r}{hint}")
         return self
-
-    @field_validator("plugins", "backbones", "classifiers", "networks")
-    @classmethod
-    def _each_once(cls, names):
-        repeated = sorted({name for name in names if names.count(name) > 1})
-        if repeated:
-            raise ValueError(f"{', '.join(repeated)} is listed twice")
-        return names
 
 
 def load_params(path: str | Path = "params.yaml") -> Params:

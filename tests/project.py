@@ -49,7 +49,7 @@ def tiny_params() -> dict:
     params["backbones"] = [BACKBONE]
     # Without flips a quarter of the graph to export; what flips do, tests/networks/test_pretrained.py shows.
     layers = {BACKBONE: ["blocks.1", "blocks.2"], OTHER_BACKBONE: ["blocks.1", "blocks.2"]}
-    params["features"] |= {"image_size": 64, "flips": False, "layers": layers}
+    params["features"] |= {"image_size": 64, "flips": [], "layers": layers}
     params["networks"] = ["baseline_cnn"]
     params["cnn"] |= {
         "image_size": 32, "channels": [8, 16], "epochs": 8, "parts": 2, "learning_rate": 0.01, "batch_size": 8,

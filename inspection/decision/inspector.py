@@ -214,10 +214,11 @@ class Inspector:
             for path, network in self._networks.items()
         ]
         votes: dict[str, Future[npt.NDArray[np.floating]]] = {}
+        paths = list(self._networks)
         with workers_for(self._networks.values()) as workers:
             # What looks at the features of one network need not wait for the others.
             for place, output in run_with(workers, runs):
-                path = list(self._networks)[place]
+                path = paths[place]
                 if path == self._guard_network:
                     features, unlikeness = output, workers.submit(self.guard.unlikeness, output)
                 for name, voter in self._voters.items():

@@ -12,8 +12,10 @@ from inspection.files import write_bytes
 from inspection.labels import CLASS_NAMES, DEFECTIVE, NON_DEFECTIVE
 from inspection.networks.onnx_export import export_onnx
 
-FLIPS: tuple[tuple[int, ...], ...] = ((), (2,), (3,), (2, 3))
-"""Axes of (n_images, n_channels, rows, columns) along which each view is flipped; none comes first."""
+FLIP_AXES: dict[str, tuple[int, ...]] = {"vertical": (2,), "horizontal": (3,), "both": (2, 3)}
+"""Axes of (n_images, n_channels, rows, columns) along which each mirror image is flipped."""
+FLIPS: tuple[tuple[int, ...], ...] = ((), *FLIP_AXES.values())
+"""The same of every view that networks are trained and averaged on; none comes first."""
 
 
 class MemberCNN(nn.Module):
@@ -65,7 +67,7 @@ class MemberCNN(nn.Module):
 
 
 class BaselineCNN(MemberCNN):
-    """Blocks of convolution, batch normalisation, ReLU and pooling, trained from scratch.
+    """Blocks of convolution, pooling, batch normalisation and ReLU, trained from scratch.
 
     Called with RGB images in [0, 255], uint8 or float, shape (n_images, 3, size, size).
 
@@ -82,9 +84,9 @@ class BaselineCNN(MemberCNN):
         for n_in, n_out in zip([3, *channels], channels, strict=False):
             blocks += [
                 nn.Conv2d(n_in, n_out, 3, padding=1, bias=False),
-                nn.BatchNorm2d(n_out),
-                # Before the ReLU, which commutes with a maximum and then has a quarter of the work.
+                # Before the others, which then have a quarter of the work.
                 nn.MaxPool2d(2),
+                nn.BatchNorm2d(n_out),
                 nn.ReLU(inplace=True),
             ]
         self.features = nn.Sequential(*blocks)
@@ -106,7 +108,7 @@ class AveragedCNN(nn.Module):
     ----------
     members : sequence of MemberCNN
     stem : torch.nn.Module, optional
-        Layers all members have in common, run once per view on RGB images in [0, 255]; by default there are none.
+        Layers all members have in common, run once on all views as RGB images in [0, 255]; by default there are none.
     flips : bool
         Whether the logits of each member are averaged over the image and its three flips.
 
@@ -181,5 +183,5 @@ def save_cnn(network: AveragedCNN, folder: str | Path, name: str, image_size: in
     state = io.BytesIO()
     torch.save(network.state_dict(), state)
     write_bytes(Path(folder) / f"{name}.pth", state.getvalue())
-    metadata = {"name": name, "members": str(len(network.members)), "views": str(network.n_views)}
+    metadata = {"name": name, "members": str(len(network.members))}
     export_onnx(network, Path(folder) / f"{name}.onnx", image_size, ["defect_proba", "feature_map"], metadata)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from inspection.config import FeatureParams
 from inspection.errors import ConfigError
-from inspection.networks.cnn import FLIPS
+from inspection.networks.cnn import FLIP_AXES
 from inspection.networks.graph import Layer, bottlenecks, extract_layers
 from inspection.networks.onnx_export import export_onnx
 from inspection.networks.sources import PretrainedNetwork
@@ -44,7 +44,7 @@ def export_backbone(name: str, params: FeatureParams, path: str | Path) -> None:
         "weights": network.provenance,
         "layers": " ".join(network.layers),
         "pooling": " ".join(network.pooling),
-        "views": str(len(FLIPS) if params.flips else 1),
+        "flips": " ".join(params.flips),
     }
     export_onnx(network, path, params.image_size, ["features", "feature_map"], metadata)
 
@@ -81,15 +81,20 @@ class FeatureNetwork(torch.nn.Module):
         (n_images, n_tokens, n_channels).
     pooling : list of {"avg", "max", "std"}
         Over all positions of a feature map.
-    flips : bool
-        Whether features are averaged over the image and its three flips. Quarter turns are left out: parts lie in a
-        fixed direction more often than not, and on solar cells they cost accuracy.
+    flips : sequence of {"horizontal", "vertical", "both"}
+        Mirror images over which features are averaged, together with the image as it lies. Quarter turns are left out:
+        parts lie in a fixed direction more often than not, and on solar cells they cost accuracy.
     name : str
         Of the backbone, for error messages.
     """
 
     def __init__(
-        self, pretrained: PretrainedNetwork, layers: list[str], pooling: Sequence[str], flips: bool, name: str
+        self,
+        pretrained: PretrainedNetwork,
+        layers: list[str],
+        pooling: Sequence[str],
+        flips: Sequence[str],
+        name: str,
     ):
         super().__init__()
         try:
@@ -97,7 +102,7 @@ class FeatureNetwork(torch.nn.Module):
         except ValueError as problem:
             raise ConfigError(f"features.layers.{name}: {problem}") from problem
         self.layers, self.pooling, self.provenance = layers, pooling, pretrained.provenance
-        self._flips = FLIPS if flips else FLIPS[:1]
+        self._views = [(), *(FLIP_AXES[flip] for flip in flips)]
         self._mean: Tensor
         self._std: Tensor
         self.register_buffer("_mean", 255 * torch.tensor(pretrained.mean).view(1, 3, 1, 1))
@@ -120,9 +125,9 @@ class FeatureNetwork(torch.nn.Module):
         """
         normalised = (images.permute(0, 3, 1, 2).float() - self._mean) / self._std
         # One batch of all views: a network per view would be a graph as many times larger to export, load and hold.
-        maps = self._maps(torch.cat([normalised.flip(axes) if axes else normalised for axes in self._flips]))
+        maps = self._maps(torch.cat([normalised.flip(axes) if axes else normalised for axes in self._views]))
         pooled = torch.cat([_pool(map_.flatten(2), how) for map_ in maps for how in self.pooling], 1)
-        views = (len(self._flips), -1)
+        views = (len(self._views), -1)
         return pooled.unflatten(0, views).mean(0), maps[-1].unflatten(0, views)[0]
 
     def _maps(self, images: Tensor) -> list[Tensor]:

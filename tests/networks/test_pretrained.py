@@ -25,7 +25,7 @@ SIZE = 64
 
 
 def feature_params(**changes) -> FeatureParams:
-    values = {"image_size": SIZE, "flips": False, "layers": {}, "pooling": ["avg"], "weights": {}}
+    values = {"image_size": SIZE, "flips": [], "layers": {}, "pooling": ["avg"], "weights": {}}
     return FeatureParams(**values | changes)
 
 
@@ -82,7 +82,7 @@ def test_what_is_exported_says_what_the_network_says(name, tmp_path):
     torch.manual_seed(0)
     network = SMALL[name]().eval()
     pretrained = PretrainedNetwork(network, (0.5,) * 3, (0.25,) * 3, "random")
-    built = FeatureNetwork(pretrained, [last_feature_map(network, SIZE)], ["avg", "max", "std"], True, name)
+    built = FeatureNetwork(pretrained, [last_feature_map(network, SIZE)], ["avg", "max", "std"], ["horizontal"], name)
     export_onnx(built.eval(), tmp_path / "a.onnx", SIZE, ["features", "feature_map"], {})
     model = OnnxModel((tmp_path / "a.onnx").read_bytes(), name)
     images = random_images(3)
@@ -94,7 +94,7 @@ def test_what_is_exported_says_what_the_network_says(name, tmp_path):
 
 def test_a_backbone_and_what_made_it_are_in_one_file(tmp_path):
     layers = {"efficientnet_lite0": ["blocks.0", "blocks.1"]}
-    params = feature_params(flips=True, layers=layers, pooling=["avg", "max", "std"])
+    params = feature_params(flips=["horizontal", "both"], layers=layers, pooling=["avg", "max", "std"])
     paths = [tmp_path / "one.onnx", tmp_path / "other" / "two.onnx"]
     for path in paths:
         export_backbone("efficientnet_lite0", params, path)
@@ -102,7 +102,8 @@ def test_a_backbone_and_what_made_it_are_in_one_file(tmp_path):
     # The exporter notes source files; left in, they would differ from checkout to checkout.
     assert b".py" not in paths[0].read_bytes()
     model = OnnxModel(paths[0].read_bytes(), "one.onnx")
-    assert (model.image_size, model.metadata["name"], model.metadata["views"]) == (SIZE, "efficientnet_lite0", "4")
+    assert (model.image_size, model.metadata["name"]) == (SIZE, "efficientnet_lite0")
+    assert model.metadata["flips"] == "horizontal both"
     assert (model.metadata["layers"], model.metadata["pooling"]) == ("blocks.0 blocks.1", "avg max std")
     assert "efficientnet-lite0" in model.metadata["weights"]
     images = random_images(3)
@@ -121,20 +122,28 @@ def test_pooled_layers_are_concatenated_in_order():
     np.testing.assert_allclose(last[:, 384:], feature_map.std((2, 3)), atol=1e-4)
 
 
-def test_features_are_the_mean_over_the_four_flips():
+@pytest.mark.parametrize(
+    ("flips", "steps"),
+    [
+        (["horizontal"], [(1, 1), (1, -1)]),
+        (["both"], [(1, 1), (-1, -1)]),
+        (["horizontal", "vertical", "both"], [(1, 1), (-1, 1), (1, -1), (-1, -1)]),
+    ],
+)
+def test_features_are_the_mean_over_the_mirror_images(flips, steps):
     layers, pooling = {"efficientnet_lite0": ["blocks.0", "blocks.1"]}, ["avg", "max", "std"]
-    networks = {
-        flips: build_feature_network("efficientnet_lite0", feature_params(flips=flips, layers=layers, pooling=pooling))
-        for flips in (False, True)
-    }
+    single, averaged = (
+        build_feature_network("efficientnet_lite0", feature_params(flips=flips, layers=layers, pooling=pooling))
+        for flips in ([], flips)
+    )
     images = random_images(3)
-    flipped = [images, images[:, ::-1], images[:, :, ::-1], images[:, ::-1, ::-1]]
-    each = [outputs_of(networks[False], view) for view in flipped]
-    whole = [outputs_of(networks[True], view) for view in flipped]
+    flipped = [images[:, ::along_rows, ::along_columns] for along_rows, along_columns in steps]
+    each = [outputs_of(single, view) for view in flipped]
+    whole = [outputs_of(averaged, view) for view in flipped]
     features = whole[0][0]
     np.testing.assert_allclose(features, np.mean([one for one, _ in each], axis=0), atol=1e-4, rtol=1e-4)
     assert np.abs(features - each[0][0]).max() > 1e-2, "one view alone says something else"
-    # All four views have the same features, and the map is that of the photograph as it lies.
+    # All views have the same features, and the map is that of the photograph as it lies.
     for (features_of_view, map_of_view), (_, expected) in zip(whole, each, strict=True):
         np.testing.assert_allclose(features_of_view, features, atol=1e-4, rtol=1e-4)
         np.testing.assert_allclose(map_of_view, expected, atol=1e-4, rtol=1e-4)
@@ -187,7 +196,7 @@ def test_the_class_token_of_a_transformer_is_not_pooled():
     pretrained = PretrainedNetwork(network, (0.5,) * 3, (0.5,) * 3, "random")
     images = torch.from_numpy(random_images(3))
     with torch.inference_mode():
-        features, map_ = FeatureNetwork(pretrained, ["encoder.ln"], ["avg", "max"], False, "vit")(images)
+        features, map_ = FeatureNetwork(pretrained, ["encoder.ln"], ["avg", "max"], [], "vit")(images)
         patches = network._process_input(images.permute(0, 3, 1, 2) / 127.5 - 1)
         tokens = network.encoder(torch.cat([network.class_token.expand(3, -1, -1), patches], 1))
     assert tokens.shape == (3, 1 + 16, 32)
