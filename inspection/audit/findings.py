@@ -16,7 +16,7 @@ from scipy.cluster.hierarchy import DisjointSet
 from inspection.audit.copies import Pair, Progress, compare_neighbours, is_copy, is_series, no_progress
 from inspection.audit.health import find_unhealthy
 from inspection.audit.indexing import IndexedImages, Unreadable
-from inspection.audit.signatures import Signatures, make_signatures
+from inspection.audit.signatures import Signatures
 from inspection.content_cache import NO_CACHE, ContentCache
 from inspection.data.groups import first_members
 from inspection.labels import CLASS_NAMES, TEST, TRAIN, UNLABELLED
@@ -118,7 +118,7 @@ def audit_images(
     # Equal pictures need no comparison, and thousands of them would crowd out every other neighbour.
     picture, digests = pd.factorize(images["pixels_sha256"])
     first_of = np.unique(picture, return_index=True)[1] if len(digests) else np.empty(0, int)
-    signatures = make_signatures(indexed.squares[first_of])
+    signatures = indexed.signatures if len(first_of) == len(images) else indexed.signatures[first_of]
     heads, compared = compare_neighbours(signatures, progress, cache, digests.tolist())
     pairs = tuple(
         Pair(int(first_of[pair.first]), int(first_of[pair.second]), pair.overlay)

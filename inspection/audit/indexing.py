@@ -13,7 +13,7 @@ from joblib import Parallel, delayed
 
 from inspection.audit import signatures
 from inspection.audit.copies import MIN_PARALLEL
-from inspection.audit.signatures import SIDE, central_square
+from inspection.audit.signatures import Signature, Signatures, central_square, make_signature
 from inspection.content_cache import NO_CACHE, ContentCache, describe_origin
 from inspection.data import image_checks, images
 from inspection.data.images import AS_STORED, Decoding, decode, read_file
@@ -24,7 +24,7 @@ DARK, BRIGHT = 5, 250
 """Grey levels up to and from which a pixel shows nothing."""
 
 _CODE = [sys.modules[__name__], signatures, images, image_checks]
-_PACKAGES = ("numpy", "opencv-python-headless", "pillow")
+_PACKAGES = ("numpy", "opencv-python-headless", "pillow", "scipy")
 
 
 class Facts(NamedTuple):
@@ -60,6 +60,13 @@ class Facts(NamedTuple):
     bright_share: float
 
 
+class Look(NamedTuple):
+    """One look at an image: what it tells, and what copies are found by."""
+
+    facts: Facts
+    signature: Signature
+
+
 @dataclass(frozen=True)
 class Unreadable:
     """An image that is left out.
@@ -84,13 +91,13 @@ class IndexedImages:
     readable : DataFrame
         The records of `inspection.data.sources.list_images` plus `Facts`, sorted by path.
     unreadable : tuple of Unreadable
-    squares : ndarray of uint8, shape (n_readable, SIDE, SIDE)
-        Central squares of the readable images, for `inspection.audit.signatures.make_signatures`.
+    signatures : Signatures
+        Of the readable images.
     """
 
     readable: pd.DataFrame
     unreadable: tuple[Unreadable, ...]
-    squares: np.ndarray
+    signatures: Signatures
 
 
 def index_images(
@@ -112,19 +119,21 @@ def index_images(
         For what a look at each file told.
     """
     records = records.sort_values("path", ignore_index=True)
-    facts, unreadable, squares = [], [], []
+    facts: list[Facts] = []
+    unreadable: list[Unreadable] = []
+    signatures = Signatures.zeros(len(records))
     looks = _look_at_all(records["path"].tolist(), decoding, progress, cache)
     for path, look in zip(records["path"], looks, strict=True):
         if isinstance(look, ImageError):
             unreadable.append(Unreadable(path, str(look)))
         else:
-            facts.append(look[0])
-            squares.append(look[1])
+            signatures.put(len(facts), look.signature)
+            facts.append(look.facts)
     is_readable = ~records["path"].isin([image.path for image in unreadable])
     readable = pd.concat(
         [records[is_readable].reset_index(drop=True), pd.DataFrame(facts, columns=Facts._fields)], axis=1
     )
-    return IndexedImages(readable, tuple(unreadable), np.array(squares, np.uint8).reshape(-1, SIDE, SIDE))
+    return IndexedImages(readable, tuple(unreadable), signatures[: len(facts)])
 
 
 def check_unreadable(indexed: IndexedImages, max_share: float) -> None:
@@ -151,7 +160,7 @@ def check_unreadable(indexed: IndexedImages, max_share: float) -> None:
 
 def _look_at_all(
     paths: list[str], decoding: Decoding, progress: Callable[..., Iterable], cache: ContentCache
-) -> Iterator[tuple[Facts, np.ndarray] | ImageError]:
+) -> Iterator[Look | ImageError]:
     """Yield what `_look` tells of each file, from the cache where the file is known."""
     origin = describe_origin(_CODE, _PACKAGES, decoding)
     fingerprints = [_fingerprint(path) for path in paths]
@@ -168,7 +177,7 @@ def _look_at_all(
             continue
         look = next(looks)
         if not isinstance(look, ImageError):
-            found[look[0].sha256] = _pack(*look)
+            found[look.facts.sha256] = _pack(look)
         yield look
     cache.write(origin, found)
 
@@ -181,16 +190,16 @@ def _fingerprint(path: str) -> str | None:
         return None
 
 
-def _pack(facts: Facts, square: np.ndarray) -> bytes:
-    return json.dumps(facts).encode() + b"\n" + square.tobytes()
+def _pack(look: Look) -> bytes:
+    return json.dumps(look.facts).encode() + b"\n" + look.signature.to_bytes()
 
 
-def _unpack(value: bytes) -> tuple[Facts, np.ndarray]:
-    facts, square = value.split(b"\n", 1)
-    return Facts(*json.loads(facts)), np.frombuffer(square, np.uint8).reshape(SIDE, SIDE)
+def _unpack(value: bytes) -> Look:
+    facts, signature = value.split(b"\n", 1)
+    return Look(Facts(*json.loads(facts)), Signature.from_bytes(signature))
 
 
-def _look(path: str, decoding: Decoding) -> tuple[Facts, np.ndarray] | ImageError:
+def _look(path: str, decoding: Decoding) -> Look | ImageError:
     try:
         data = read_file(path)
         image = decode(data, path, decoding)
@@ -210,4 +219,4 @@ def _look(path: str, decoding: Decoding) -> tuple[Facts, np.ndarray] | ImageErro
         dark_share=float((square <= DARK).mean()),
         bright_share=float((square >= BRIGHT).mean()),
     )
-    return facts, square
+    return Look(facts, make_signature(square))

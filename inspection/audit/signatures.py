@@ -78,8 +78,70 @@ class Signatures:
     spectra: np.ndarray
     half_textures: np.ndarray
 
+    @classmethod
+    def zeros(cls, n_images: int) -> "Signatures":
+        """Return room for so many.
+
+        Parameters
+        ----------
+        n_images : int
+        """
+        return cls(
+            np.zeros((n_images, SIDE, SIDE), np.uint8),
+            np.zeros((n_images, N_HARMONICS, 2, N_RADII), np.float32),
+            np.zeros((n_images, HALF_SIDE, HALF_SIDE), np.float32),
+        )
+
     def __len__(self) -> int:
         return len(self.squares)
+
+    def __getitem__(self, positions: slice | np.ndarray) -> "Signatures":
+        return Signatures(self.squares[positions], self.spectra[positions], self.half_textures[positions])
+
+    def put(self, position: int, signature: "Signature") -> None:
+        """Fill in one photograph.
+
+        Parameters
+        ----------
+        position : int
+        signature : Signature
+        """
+        self.squares[position], self.spectra[position], self.half_textures[position] = signature
+
+
+class Signature(NamedTuple):
+    """One photograph, prepared for comparison: what `Signatures` holds of each.
+
+    Attributes
+    ----------
+    square : ndarray of uint8, shape (SIDE, SIDE)
+    spectrum : ndarray of float32, shape (33, 2, 64)
+    half_texture : ndarray of float32, shape (SIDE / 2, SIDE / 2)
+    """
+
+    square: np.ndarray
+    spectrum: np.ndarray
+    half_texture: np.ndarray
+
+    def to_bytes(self) -> bytes:
+        """Return what `from_bytes` reads."""
+        return b"".join(np.ascontiguousarray(array).tobytes() for array in self)
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "Signature":
+        """Return what `to_bytes` wrote.
+
+        Parameters
+        ----------
+        data : bytes
+        """
+        square, rest = data[: SIDE**2], np.frombuffer(data, np.float32, offset=SIDE**2)
+        spectrum, half_texture = np.split(rest, [N_HARMONICS * 2 * N_RADII])
+        return cls(
+            np.frombuffer(square, np.uint8).reshape(SIDE, SIDE),
+            spectrum.reshape(N_HARMONICS, 2, N_RADII),
+            half_texture.reshape(HALF_SIDE, HALF_SIDE),
+        )
 
 
 class SpectralMatches(NamedTuple):
@@ -128,6 +190,20 @@ def central_square(pixels: np.ndarray) -> np.ndarray:
     return _thumbnail(_cut_to_content(grey))
 
 
+def make_signature(square: np.ndarray) -> Signature:
+    """Prepare a photograph for comparison.
+
+    Parameters
+    ----------
+    square : ndarray of uint8, shape (SIDE, SIDE)
+        From `central_square`.
+    """
+    detail = texture(square.astype(np.float32))
+    harmonics = fft.rfft(_log_polar_spectrum(detail), axis=0)[:N_HARMONICS]
+    harmonics /= np.linalg.norm(fft.irfft(harmonics, n=N_ANGLES, axis=0)) + 1e-6
+    return Signature(square, np.stack([harmonics.real, harmonics.imag], axis=1), at_half_size(detail))
+
+
 def make_signatures(squares: Iterable[np.ndarray]) -> Signatures:
     """Prepare photographs for comparison.
 
@@ -136,16 +212,11 @@ def make_signatures(squares: Iterable[np.ndarray]) -> Signatures:
     squares : iterable of ndarray of uint8, shape (SIDE, SIDE)
         From `central_square`.
     """
-    squares = np.array(list(squares), np.uint8).reshape(-1, SIDE, SIDE)
-    spectra = np.empty((len(squares), N_HARMONICS, 2, N_RADII), np.float32)
-    half_textures = np.empty((len(squares), HALF_SIDE, HALF_SIDE), np.float32)
-    for place, square in enumerate(squares):
-        detail = texture(square.astype(np.float32))
-        harmonics = fft.rfft(_log_polar_spectrum(detail), axis=0)[:N_HARMONICS]
-        harmonics /= np.linalg.norm(fft.irfft(harmonics, n=N_ANGLES, axis=0)) + 1e-6
-        spectra[place] = np.stack([harmonics.real, harmonics.imag], axis=1)
-        half_textures[place] = at_half_size(detail)
-    return Signatures(squares, spectra, half_textures)
+    squares = list(squares)
+    signatures = Signatures.zeros(len(squares))
+    for position, square in enumerate(squares):
+        signatures.put(position, make_signature(square))
+    return signatures
 
 
 def descriptors(signatures: Signatures) -> np.ndarray:

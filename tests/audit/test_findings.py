@@ -145,7 +145,7 @@ def compared(monkeypatch):
             return np.array(heads, int), [Pair(*pair) for pair in pairs]
 
         monkeypatch.setattr(audit, "compare_neighbours", compare)
-        audited = audit_images(IndexedImages(readable, (), squares), np.full(len(pixels), UNLABELLED))
+        audited = audit_images(IndexedImages(readable, (), make_signatures(squares)), np.full(len(pixels), UNLABELLED))
         assert seen == [[ord(content) for content in dict.fromkeys(pixels)]], "each picture is compared once"
         return audited
 
@@ -185,7 +185,7 @@ def test_images_that_all_look_alike_are_no_series(compared, monkeypatch):
 def test_what_is_known_of_the_images_is_kept(tmp_path):
     draw_part(0, False, 24).save(tmp_path / "a.png")
     indexed = index_images(list_any(tmp_path).records)
-    indexed = IndexedImages(indexed.readable, (Unreadable("b.png", "b.png: damaged."),), indexed.squares)
+    indexed = IndexedImages(indexed.readable, (Unreadable("b.png", "b.png: damaged."),), indexed.signatures)
     audited = audit_images(indexed, np.array([1]))
     assert audited.unreadable == indexed.unreadable
     assert audited.images["label"].tolist() == [1]

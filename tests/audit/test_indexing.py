@@ -1,5 +1,7 @@
 """Indexing: every file is looked at once, and what is told of it is what was drawn."""
 
+from dataclasses import fields
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,7 +10,7 @@ from PIL import Image
 
 from inspection.audit import indexing
 from inspection.audit.indexing import BRIGHT, DARK, Facts, IndexedImages, Unreadable, check_unreadable, index_images
-from inspection.audit.signatures import SIDE, central_square
+from inspection.audit.signatures import SIDE, Signatures, central_square, make_signatures
 from inspection.data.images import AS_STORED, Decoding, decode_file
 from inspection.data.sources import list_any, list_images
 from inspection.errors import DataError
@@ -128,12 +130,17 @@ def test_readable_images_are_sorted_and_keep_their_records(source):
     assert readable["defect_probability"].tolist() == [1.0] * 4 + [0.0] * 4
 
 
-def test_squares_belong_to_the_rows(source):
+def test_signatures_belong_to_the_rows(source):
     indexed = index_images(list_images(source))
-    assert indexed.squares.shape == (8, SIDE, SIDE)
-    assert indexed.squares.dtype == np.uint8
-    for path, square in zip(indexed.readable["path"], indexed.squares, strict=True):
-        assert np.array_equal(square, central_square(decode_file(path).pixels))
+    squares = [central_square(decode_file(path).pixels) for path in indexed.readable["path"]]
+    assert_same(indexed.signatures, make_signatures(squares))
+    assert len(indexed.signatures) == 8
+    assert indexed.signatures.squares.dtype == np.uint8
+
+
+def assert_same(one: Signatures, other: Signatures) -> None:
+    for field in fields(Signatures):
+        np.testing.assert_array_equal(getattr(one, field.name), getattr(other, field.name))
 
 
 def test_unreadable_image_is_left_out_with_its_reason(source):
@@ -149,7 +156,7 @@ def test_listed_file_that_is_missing(tmp_path):
     indexed = index_images(list_images(tmp_path))
     assert len(indexed.readable) == 0
     assert list(indexed.readable)[-len(Facts._fields) :] == list(Facts._fields)
-    assert indexed.squares.shape == (0, SIDE, SIDE)
+    assert len(indexed.signatures) == 0
     assert "gone.png: cannot be read (No such file" in indexed.unreadable[0].reason
 
 
@@ -191,7 +198,7 @@ def test_processes_give_the_same(source, monkeypatch):
         monkeypatch.setattr(indexing, "MIN_PARALLEL", smallest)
         together = index_images(records, Decoding(bit_depth=12))
         pd.testing.assert_frame_equal(together.readable, alone.readable, check_exact=True)
-        assert np.array_equal(together.squares, alone.squares)
+        assert_same(together.signatures, alone.signatures)
         assert together.unreadable == alone.unreadable
     assert started == [1, -1]
 
@@ -217,7 +224,7 @@ def test_processes_give_the_same(source, monkeypatch):
 )  # fmt: skip
 def test_tolerated_share_of_unreadable_images(n_readable, n_unreadable, max_share, stops):
     unreadable = tuple(Unreadable(f"part_{index}.png", f"part_{index}.png: damaged.") for index in range(n_unreadable))
-    indexed = IndexedImages(pd.DataFrame({"path": ["good.png"] * n_readable}), unreadable, np.empty(0))
+    indexed = IndexedImages(pd.DataFrame({"path": ["good.png"] * n_readable}), unreadable, make_signatures([]))
     if not stops:
         check_unreadable(indexed, max_share)
         return

@@ -48,7 +48,7 @@ def audit(folder: Path, cache: ContentCache) -> Audit:
 def contents(found: Audit, folder: Path) -> str:
     """Everything that an audit found, to the last digit."""
     pairs = [(pair.first, pair.second, pair.overlay.transform.tolist(), repr(pair.overlay)) for pair in found.pairs]
-    arrays = [array.tobytes() for array in (found.signatures.squares, found.signatures.spectra)]
+    arrays = [array.tobytes() for array in vars(found.signatures).values()]
     return json.dumps(as_report(found, folder.as_posix(), "any")) + found.images.to_csv() + repr(pairs) + repr(arrays)
 
 
