@@ -11,10 +11,15 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from hypothesis import settings
 
 # Read when torch is imported. Workers side by side share the cores: threads that wait for one another by spinning take
 # them from the other worker. No result depends on it.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+# A slow machine is no failure.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 ROOT = Path(__file__).parent.parent
 

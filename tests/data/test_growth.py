@@ -91,7 +91,7 @@ def changes(draw, source: Source) -> Source:
 
 
 @given(st.integers(40, 60), st.integers(0, 3), st.sampled_from([0.25, 0.5]), st.data())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_only_groups_that_change_may_move_and_test_images_stay(n_images, seed, test_share, data):
     params = two_fold_params(test_share=test_share)
     source, entry, ever = Source(tuple(range(n_images))), UNDRAWN, set()
@@ -116,7 +116,7 @@ def test_only_groups_that_change_may_move_and_test_images_stay(n_images, seed, t
 
 
 @given(st.integers(40, 80), st.integers(0, 3), st.data())
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_a_division_repeats_itself_in_any_order(n_images, seed, data):
     source = data.draw(changes(Source(tuple(range(n_images)))))
     first = divide(source.table(), two_fold_params(), seed)

@@ -64,7 +64,7 @@ def headers_before_anything(draw):
     return data[: draw(st.integers(0, min(len(data), 160)))] + draw(st.binary(max_size=300))
 
 
-@settings(max_examples=N_DRAWN, deadline=None, derandomize=True, database=None)
+@settings(max_examples=N_DRAWN, derandomize=True, database=None)
 @given(edited_files() | headers_before_anything(), st.sampled_from(DECODINGS))
 @example(b"", DECODINGS[0])
 @example(b"II*\0\x08\0\0\0\xff\xff", DECODINGS[0])

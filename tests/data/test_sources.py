@@ -102,7 +102,6 @@ def test_common_names_are_compared_as_they_are_listed():
 
 
 @given(st.text().filter(lambda name: re.sub(r"[\s_-]", "", unicodedata.normalize("NFKC", name))))
-@settings(deadline=None)
 def test_names_compare_whatever_their_case_form_and_separators(name):
     for other in (unicodedata.normalize("NFD", name), unicodedata.normalize("NFC", name), name.replace(" ", "_")):
         assert plain_name(other) == plain_name(name)
@@ -213,7 +212,7 @@ FILES = st.tuples(st.sampled_from(["ok", "ng"]), FOLDERS, NAMES.map(lambda name:
 
 
 @given(st.lists(FILES, max_size=8))
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_every_image_is_listed_once(tmp_path_factory, files):
     source = tmp_path_factory.mktemp("source")
     names = {f"{top}/{'/'.join([*folders, stem])}.png" for top, folders, stem in files} | {"ok/0.png", "ng/0.png"}
@@ -671,7 +670,7 @@ CELLS = st.text(st.characters(codec="utf-8", exclude_characters="\0/\\\r\n"), mi
     st.lists(st.tuples(CELLS.map("x{}".format), st.floats(0, 1), CELLS), min_size=1, unique_by=lambda row: row[0]),
     st.sampled_from(",;\t"),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_every_line_of_a_table_is_read(tmp_path_factory, rows, delimiter):
     source = tmp_path_factory.mktemp("source")
     quoted = [[cell.replace('"', '""') for cell in (path, repr(label), group)] for path, label, group in rows]
@@ -957,7 +956,7 @@ def test_groups_of_table_and_pattern_must_not_compete(tmp_path):
 
 
 @given(st.lists(st.integers(0, 10**6), min_size=1, max_size=20, unique=True), st.integers(1, 1000))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_blocks_hold_consecutive_numbers(tmp_path_factory, numbers, block):
     source = tmp_path_factory.mktemp("source")
     write_table(source, HEADER, *(f"n{number:07}.png,0" for number in numbers))

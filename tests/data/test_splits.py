@@ -154,7 +154,7 @@ def sources(draw) -> pd.DataFrame:
 
 
 @given(sources(), st.sampled_from(LEAKS), st.integers(2, 3), st.sampled_from([0.2, 0.25, 0.5]), st.integers(0, 3))
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 def test_no_group_straddles(images, leaks, folds, test_share, seed):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -183,7 +183,7 @@ def test_no_group_straddles(images, leaks, folds, test_share, seed):
     st.sampled_from([0.2, 0.25, 0.3, 0.5]),
     st.integers(0, 3),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_the_first_draw_meets_the_share_of_each_class(labels, size, test_share, seed):
     assume(min(labels.count(0.0), labels.count(1.0)) >= 20 * size)
     # The images of a class lie in groups of 1 to 3 of that class.

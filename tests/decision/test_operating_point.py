@@ -179,7 +179,7 @@ PARTS = st.lists(st.tuples(st.booleans(), st.integers(0, 9)), min_size=1, max_si
 COSTS = st.builds(Costs, st.integers(0, 12), st.integers(0, 12), st.integers(0, 6))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(PARTS, COSTS, st.integers(0, 10))
 def test_cheapest_thresholds_against_every_pair_of_thresholds(parts, costs, limit):
     is_defect, proba = np.array([part[0] for part in parts]), np.array([part[1] / 10 for part in parts])
@@ -306,7 +306,7 @@ def test_a_review_dearer_than_any_mistake_leaves_no_band():
     assert point.pass_below == point.fail_from == 0.02
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 7)), min_size=30, max_size=45), COSTS)
 def test_the_band_is_the_cheapest_that_keeps_the_promise(parts, costs):
     is_defect, proba = np.array([part[0] for part in parts]), np.array([part[1] / 10 for part in parts])
