@@ -47,7 +47,7 @@ def tiny_params() -> dict:
     params = YAML(typ="safe").load(ROOT / "params.yaml")
     params["data"] |= {"source": "data/raw", "folds": 3}
     params["backbones"] = [BACKBONE]
-    # Without flips a quarter of the graph to export; what flips do, tests/networks/test_pretrained.py shows.
+    # Without mirror images, half of the work; what they do, tests/networks/test_pretrained.py shows.
     layers = {BACKBONE: ["blocks.1", "blocks.2"], OTHER_BACKBONE: ["blocks.1", "blocks.2"]}
     params["features"] |= {"image_size": 64, "flips": [], "layers": layers}
     params["networks"] = ["baseline_cnn"]

@@ -153,6 +153,8 @@ def test_missing_key(tmp_path, key):
             r"features\.flips = True .*name the mirror images: \[horizontal, vertical, both\] does",
         ),
         ("features.flips", False, r"features\.flips = False .*name the mirror images: \[\] does what false did"),
+        ("features.flips", 1, r"features\.flips = 1 is not usable: .*list"),
+        ("features.flips", "no", r"features\.flips = 'no' is not usable: .*list"),
         ("features.flips", ["vertical", "up"], r"features\.flips\.1 = 'up' is not usable: .*'horizontal'"),
         ("features.flips", ["both", "both"], r"features\.flips = \['both', 'both'\] .*both is listed twice"),
         ("cnn.parts", 2.0, r"cnn\.parts = 2\.0 is not usable: .*integer"),

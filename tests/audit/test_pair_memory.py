@@ -176,6 +176,7 @@ def test_neighbours_are_known_by_their_pixels(cache):
     np.testing.assert_array_equal(found.similarities, np.array([[-1.0, np.nan], [np.nan] * 2, [np.nan, 0.25]]))
     assert found.alignments[0, 0].tolist() == [[12, 13], [14, 15]]
     assert found.alignments[2, 1].tolist() == [[4, 5], [6, 7]]
+    assert (found.alignments[1] == 0).all()
 
 
 def test_overlays_come_back_to_the_last_digit(cache):

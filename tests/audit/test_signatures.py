@@ -96,6 +96,16 @@ def test_texture_ignores_light_and_black_corners():
     assert (texture(cornered)[:20, :20] == 0).all()
 
 
+def test_mirror_image_is_matched_as_such():
+    first = central_square(shoot(draw_scene(1), 1))
+    spectra = make_signatures([first, np.ascontiguousarray(first[:, ::-1])]).spectra
+    match = match_spectra(spectra[0], spectra)
+    np.testing.assert_allclose(match.similarities, 1, atol=1e-3)
+    assert match.alignments[0, 0].tolist() == match.alignments[1, 1].tolist() == [0, 0]
+    as_it_is, mirrored = as_pictures(spectra)
+    assert np.sum(as_it_is * mirrored) < 0.99, "not by being symmetric"
+
+
 def as_pictures(spectra: np.ndarray) -> np.ndarray:
     """Return spectra over angle and log frequency; shape (n_images, N_ANGLES, n_radii)."""
     return np.fft.irfft(spectra[:, :, 0] + 1j * spectra[:, :, 1], n=N_ANGLES, axis=1)
