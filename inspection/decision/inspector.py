@@ -209,13 +209,15 @@ class Inspector:
             voter.files["network"].path: "features" if name in self._shallow else "defect_proba"
             for name, voter in self._voters.items()
         }
+        # First those that shallow voters and the guard wait for.
+        paths = sorted(self._networks, key=lambda path: wanted[path] != "features")
+        networks = [self._networks[path] for path in paths]
         runs = [
             Run(network, np.stack([picture[network.image_size] for picture in pictures]), wanted[path])
-            for path, network in self._networks.items()
+            for path, network in zip(paths, networks, strict=True)
         ]
         votes: dict[str, Future[npt.NDArray[np.floating]]] = {}
-        paths = list(self._networks)
-        with workers_for(self._networks.values()) as workers:
+        with workers_for(networks) as workers:
             # What looks at the features of one network need not wait for the others.
             for place, output in run_with(workers, runs):
                 path = paths[place]

@@ -1,6 +1,8 @@
 """The classifier that serves: one model per fold, trained without it, and the mean of what they say."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from scipy.special import expit
@@ -8,6 +10,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.ensemble import RandomForestClassifier
 
 from inspection.labels import CLASS_NAMES, DEFECTIVE
+from inspection.voters.joint_svms import JointSVMs, are_joinable
 
 
 class FoldEnsemble(ClassifierMixin, BaseEstimator):
@@ -61,8 +64,22 @@ class FoldEnsemble(ClassifierMixin, BaseEstimator):
         -------
         ndarray of float, shape (n_images, 2), in [0, 1]
         """
-        proba = np.mean([self.calibrate(raw_scores(model, features)) for model in self.models], axis=0)
+        proba = np.mean([self.calibrate(scores) for scores in self._scores(features)], axis=0)
         return np.column_stack([1 - proba, proba])
+
+    def _scores(self, features: np.ndarray) -> Iterable[np.ndarray]:
+        """Return `raw_scores` of every model."""
+        if self._joint is not None:
+            return self._joint.decision_functions(features)
+        return (raw_scores(model, features) for model in self.models)
+
+    @cached_property
+    def _joint(self) -> JointSVMs | None:
+        return JointSVMs(self.models) if are_joinable(self.models) else None
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Made of the models, again where they are loaded.
+        return {name: value for name, value in super().__getstate__().items() if name != "_joint"}
 
     def predict(self, features: np.ndarray) -> np.ndarray:
         """Return the likelier label, at equal probabilities defective.
