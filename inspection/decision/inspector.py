@@ -17,6 +17,7 @@ from inspection.decision.versions import version_notice
 from inspection.errors import ImageError
 from inspection.files import sha256_bytes
 from inspection.networks.onnx_models import BATCH_SIZE, OnnxModel, Run, batches, one_ahead, run_with, workers_for
+from inspection.threads import single_threaded_libraries
 from inspection.voters.guard import Guard, read_guard
 from inspection.voters.stored import ShallowVoter, read_vouched
 
@@ -217,7 +218,7 @@ class Inspector:
             for path, network in zip(paths, networks, strict=True)
         ]
         votes: dict[str, Future[npt.NDArray[np.floating]]] = {}
-        with workers_for(networks) as workers:
+        with single_threaded_libraries(), workers_for(networks) as workers:
             # What looks at the features of one network need not wait for the others.
             for place, output in run_with(workers, runs):
                 path = paths[place]

@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 from scipy.special import expit
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.ensemble import RandomForestClassifier
 
 from inspection.labels import CLASS_NAMES, DEFECTIVE
-from inspection.voters.joint_svms import JointSVMs, are_joinable
+from inspection.voters.joint_models import JointModels, join
 
 
 class FoldEnsemble(ClassifierMixin, BaseEstimator):
@@ -70,12 +69,12 @@ class FoldEnsemble(ClassifierMixin, BaseEstimator):
     def _scores(self, features: np.ndarray) -> Iterable[np.ndarray]:
         """Return `raw_scores` of every model."""
         if self._joint is not None:
-            return self._joint.decision_functions(features)
+            return self._joint.raw_scores(features)
         return (raw_scores(model, features) for model in self.models)
 
     @cached_property
-    def _joint(self) -> JointSVMs | None:
-        return JointSVMs(self.models) if are_joinable(self.models) else None
+    def _joint(self) -> JointModels | None:
+        return join(self.models)
 
     def __getstate__(self) -> dict[str, Any]:
         # Made of the models, again where they are loaded.
@@ -111,19 +110,4 @@ def raw_scores(model: ClassifierMixin, features: np.ndarray) -> np.ndarray:
     """
     if hasattr(model, "decision_function"):
         return np.asarray(model.decision_function(features), dtype=float)
-    # What derives from it may say something else.
-    proba = _forest_proba(model, features) if type(model) is RandomForestClassifier else model.predict_proba(features)
-    return np.asarray(proba, dtype=float)[:, DEFECTIVE]
-
-
-def _forest_proba(forest: RandomForestClassifier, features: np.ndarray) -> np.ndarray:
-    """Return what the forest's ``predict_proba`` does, to the last bit.
-
-    That checks every tree again, which takes many times as long as asking the trees about one photograph.
-    """
-    # What scikit-learn's trees are made for.
-    points = np.ascontiguousarray(features, dtype=np.float32)
-    total = np.zeros((len(points), len(CLASS_NAMES)))
-    for tree in forest.estimators_:
-        total += tree.tree_.predict(points)
-    return total / len(forest.estimators_)
+    return np.asarray(model.predict_proba(features), dtype=float)[:, DEFECTIVE]

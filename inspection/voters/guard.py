@@ -2,19 +2,23 @@
 
 import io
 from dataclasses import asdict, dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from math import ceil
 from pathlib import Path
 from zipfile import BadZipFile
 
 import numpy as np
-from sklearn.neighbors import NearestNeighbors
-from threadpoolctl import ThreadpoolController
+from sklearn.utils import gen_batches
 
 from inspection.array_files import write_arrays
 from inspection.errors import ModelsError
+from inspection.threads import single_threaded_libraries
 
 N_NEIGHBOURS = 5
+_N_SPARE = 5
+"""Candidates beyond those wanted: the search subtracts large numbers, which may change the order of a few."""
+_BATCH = 64
+"""Photographs whose neighbours are searched at once, for bounded memory."""
 _LEAST_DEVIATION = 1e-3
 """Of a feature over the training images; one that never varies would turn rounding into distance."""
 _LARGEST = 60_000.0
@@ -99,24 +103,27 @@ class Guard:
         if not len(features):
             return np.empty((0, n_neighbours), dtype=int), np.empty((0, n_neighbours))
         points = _standardise(features, self.mean, self.deviation).astype(np.float32)
-        # One thread: several wait for each other ten times as long as the search of one photograph takes.
-        with _threads().limit(limits=1):
-            positions = self._search.kneighbors(points, n_neighbours, return_distance=False)
-        # Again, one by one: the search subtracts large numbers, which leaves copies a little apart.
-        columns = [_distances(points, self.bank[column]) for column in positions.T]
-        distances = np.column_stack(columns)
-        order = np.lexsort((positions, distances), axis=1)
-        return np.take_along_axis(positions, order, axis=1), np.take_along_axis(distances, order, axis=1)
+        with single_threaded_libraries():
+            found = [self._nearest(points[batch], n_neighbours) for batch in gen_batches(len(points), _BATCH)]
+        positions, distances = zip(*found, strict=True)
+        return np.concatenate(positions), np.concatenate(distances)
+
+    def _nearest(self, points: np.ndarray, n_neighbours: int) -> tuple[np.ndarray, np.ndarray]:
+        vectors, squares = self._search
+        # Of the squared distance, what differs between the training images.
+        differing = squares - 2 * points @ vectors.T
+        n_candidates = min(n_neighbours + _N_SPARE, len(vectors))
+        candidates = np.argpartition(differing, n_candidates - 1, axis=1)[:, :n_candidates]
+        gaps = points[:, np.newaxis] - vectors[candidates]
+        distances = np.sqrt(np.square(gaps).mean(axis=2, dtype=float))
+        order = np.lexsort((candidates, distances), axis=1)[:, :n_neighbours]
+        return np.take_along_axis(candidates, order, axis=1), np.take_along_axis(distances, order, axis=1)
 
     @cached_property
-    def _search(self) -> NearestNeighbors:
-        return NearestNeighbors(algorithm="brute").fit(self.bank.astype(np.float32))
-
-
-@cache
-def _threads() -> ThreadpoolController:
-    """Return the handle of the libraries' threads, which takes milliseconds to make."""
-    return ThreadpoolController()
+    def _search(self) -> tuple[np.ndarray, np.ndarray]:
+        """Training images in single precision, and their squared lengths."""
+        vectors = self.bank.astype(np.float32)
+        return vectors, np.einsum("ij,ij->i", vectors, vectors)
 
 
 def fit_guard(vectors: np.ndarray, paths: np.ndarray, folds: np.ndarray, false_alarm_rate: float) -> Guard:
@@ -199,8 +206,3 @@ def _fit(vectors: np.ndarray, paths: np.ndarray, limit: float) -> Guard:
 def _standardise(vectors: np.ndarray, mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
     """Return the features in standard deviations from their mean, rounded to half precision."""
     return np.clip((vectors - mean) / deviation, -_LARGEST, _LARGEST).astype(np.float16)
-
-
-def _distances(points: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Return the distance of each point from the one in the same row, in standard deviations per feature."""
-    return np.sqrt(np.square(points - others).mean(axis=1, dtype=float))

@@ -5,7 +5,6 @@ import pickle
 import numpy as np
 import pytest
 from sklearn.base import is_classifier
-from sklearn.ensemble import RandomForestClassifier
 
 from inspection.voters.fold_ensemble import FoldEnsemble, raw_scores
 
@@ -44,32 +43,6 @@ def test_raw_scores_are_of_the_defective_class():
     assert raw_scores(Forest(), features) == pytest.approx([0.2, 0.7])
     assert raw_scores(Shift(1), features) == pytest.approx([1.2, 1.7])
     assert raw_scores(Forest(), features).dtype == float
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("n_images", [1, 40])
-def test_scores_of_a_forest_are_those_of_scikit_learn_to_the_last_bit(dtype, n_images):
-    random = np.random.default_rng(0)
-    labels = np.arange(80) % 2
-    features = random.normal(size=(80, 12)) + labels[:, np.newaxis]
-    forest = RandomForestClassifier(57, min_samples_leaf=2, random_state=0)
-    forest.fit(features, labels, sample_weight=random.uniform(0.5, 1, 80))
-    shown = random.normal(size=(n_images, 12)).astype(dtype) + dtype(0.5)
-    assert len(set(forest.predict_proba(shown)[:, 1])) > n_images / 2
-    assert np.array_equal(raw_scores(forest, shown), forest.predict_proba(shown)[:, 1])
-
-
-class Cautious(RandomForestClassifier):
-    """A forest that has its own opinion."""
-
-    def predict_proba(self, features):
-        return np.sqrt(super().predict_proba(features))
-
-
-def test_a_forest_of_another_kind_is_asked_itself():
-    features = np.arange(40, dtype=float).reshape(20, 2)
-    forest = Cautious(5, min_samples_leaf=8, random_state=0).fit(features, np.arange(20) % 2)
-    assert np.array_equal(raw_scores(forest, features), forest.predict_proba(features)[:, 1])
 
 
 def test_scikit_learn_takes_it_for_a_classifier():
