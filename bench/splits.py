@@ -19,7 +19,7 @@ from tqdm import tqdm
 from inspection.audit.findings import audit_images
 from inspection.audit.indexing import index_images
 from inspection.audit.leakage_probe import nearest_neighbour_accuracy
-from inspection.audit.signatures import descriptors
+from inspection.audit.spectra import descriptors
 from inspection.config import Params, load_params
 from inspection.data.manifest import label_of, weigh_images
 from inspection.data.sources import group_by_name, list_images
@@ -74,7 +74,7 @@ def audited_images(source: str, params: Params) -> tuple[pd.DataFrame, np.ndarra
     # Positions point into the list of all images; names stay true when some are left out.
     for column in ("photograph", "series"):
         images[column] = audit.images["path"].to_numpy()[images[column]]
-    return images.reset_index(drop=True), descriptors(audit.signatures)[images["picture"]]
+    return images.reset_index(drop=True), descriptors(audit.signatures.spectra)[images["picture"]]
 
 
 def ways_to_divide(images: pd.DataFrame, source: str, block: int):

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from bench.made_copies import File, encode
-from inspection.audit.signatures import SIDE
+from inspection.audit.squares import SIDE
 
 SIZE = 240
 NOISE = 2.0

@@ -16,13 +16,8 @@ from sklearn.utils import gen_batches
 
 from inspection.audit.overlays import Overlay, PositionPair, overlay_pairs
 from inspection.audit.pair_memory import Neighbourhood, PairMemory
-from inspection.audit.signatures import (
-    Signatures,
-    SpectralMatches,
-    descriptors,
-    match_spectra,
-    reverse_alignment,
-)
+from inspection.audit.signatures import Signatures
+from inspection.audit.spectra import SpectralMatches, descriptors, match_spectra, reverse_alignment
 from inspection.content_cache import NO_CACHE, ContentCache
 from inspection.data.groups import first_members
 
@@ -199,7 +194,7 @@ def _find_candidates(
     n_neighbours = min(N_NEIGHBOURS, len(images) - 1)
     if n_neighbours < 1:
         return []
-    vectors = StandardScaler().fit_transform(descriptors(signatures))[images]
+    vectors = StandardScaler().fit_transform(descriptors(signatures.spectra))[images]
     search = NearestNeighbors(n_neighbors=n_neighbours, metric="cosine", algorithm="brute").fit(vectors)
     # Without an argument a row is not its own neighbour.
     known = memory.recall(images, images[search.kneighbors(return_distance=False)])

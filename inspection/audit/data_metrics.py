@@ -6,7 +6,7 @@ import pandas as pd
 from inspection.audit.findings import Audit
 from inspection.audit.health import find_unhealthy
 from inspection.audit.leakage_probe import nearest_neighbour_accuracy
-from inspection.audit.signatures import descriptors
+from inspection.audit.spectra import descriptors
 from inspection.config import DataParams
 from inspection.data.ledger import LedgerEntry
 from inspection.data.manifest import count_leaking
@@ -81,7 +81,7 @@ def score_memory(audit: Audit, division: Division, params: DataParams, seed: int
         ``supplied`` or ``random`` (without a supplied split), and ``honest``: balanced accuracy in [0, 1], None when
         the images do not suffice for such a split.
     """
-    vectors, images = descriptors(audit.signatures), division.images
+    vectors, images = descriptors(audit.signatures.spectra), division.images
     # The same draw as the data grow, but of all images: what was a test image before is nothing to memory.
     entry = division.entry.model_copy(update={"test": frozenset()})
     naive_split: np.ndarray | None

@@ -11,9 +11,10 @@ import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
 
-from inspection.audit import signatures
+from inspection.audit import signatures, spectra, squares
 from inspection.audit.copies import MIN_PARALLEL
-from inspection.audit.signatures import Signature, Signatures, central_square, make_signature
+from inspection.audit.signatures import Signature, Signatures, make_signature
+from inspection.audit.squares import central_square
 from inspection.content_cache import NO_CACHE, ContentCache, describe_origin
 from inspection.data import image_checks, images
 from inspection.data.images import AS_STORED, Decoding, decode, read_file
@@ -23,7 +24,7 @@ from inspection.files import sha256_bytes
 DARK, BRIGHT = 5, 250
 """Grey levels up to and from which a pixel shows nothing."""
 
-_CODE = [sys.modules[__name__], signatures, images, image_checks]
+_CODE = [sys.modules[__name__], signatures, spectra, squares, images, image_checks]
 _PACKAGES = ("numpy", "opencv-python-headless", "pillow", "scipy")
 
 

@@ -18,7 +18,7 @@ def nearest_neighbour_accuracy(vectors: np.ndarray, labels: np.ndarray, split: n
     Parameters
     ----------
     vectors : ndarray of float, shape (n_images, n_features)
-        From `inspection.audit.signatures.descriptors`.
+        From `inspection.audit.spectra.descriptors`.
     labels : ndarray of int, shape (n_images,)
     split : ndarray of str, shape (n_images,)
 

@@ -16,7 +16,7 @@ from scipy.stats import norm as normal
 
 from inspection.audit.registration import (
     COMPARED_RADIUS,
-    ECC_RADIUS,
+    REFINED_RADIUS,
     RoughRegistration,
     doubled,
     refine,
@@ -24,16 +24,9 @@ from inspection.audit.registration import (
     register_roughly,
     warp,
 )
-from inspection.audit.signatures import (
-    HALF_SIDE,
-    NEIGHBOURHOOD,
-    SIDE,
-    Signatures,
-    at_half_size,
-    local_mean,
-    match_spectra,
-    texture,
-)
+from inspection.audit.signatures import Signatures
+from inspection.audit.spectra import match_spectra
+from inspection.audit.squares import HALF_SIDE, NEIGHBOURHOOD, SIDE, at_half_size, local_mean, texture
 
 PositionPair = tuple[int, int]
 """Two positions in `Signatures`."""
@@ -198,7 +191,7 @@ def overlay_pairs(
     pairs : sequence of tuple of int
         Positions in ``signatures``.
     alignments : ndarray of int, shape (n_pairs, 2, 2)
-        From `inspection.audit.signatures.match_spectra`, of the second of each pair with the first.
+        From `inspection.audit.spectra.match_spectra`, of the second of each pair with the first.
     min_correlation : float in [-1, 1]
         As in `overlay`.
     """
@@ -222,7 +215,7 @@ def _overlay(
     laid = _lay_over(at_half_size(one), at_half_size(other), roughly, _HALF)
     if laid is not None and laid.residual > _MAX_ROUGH_RESIDUAL:
         return None
-    transform = refine((texture(one), texture(other)), doubled(roughly), ECC_RADIUS, 5)
+    transform = refine((texture(one), texture(other)), doubled(roughly), REFINED_RADIUS, 5)
     laid = None if transform is None else _lay_over(one, other, transform, _FULL)
     if laid is None or laid.residual > _MAX_RESIDUAL:
         return None

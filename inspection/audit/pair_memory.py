@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from inspection.audit import overlays, registration, signatures
+from inspection.audit import overlays, refinement, registration, signatures, spectra, squares
 from inspection.audit.overlays import Overlay, PositionPair
 from inspection.content_cache import ContentCache, describe_origin
 
+_COMPARED = [signatures, spectra, squares]
+"""What makes that by which two photographs are compared."""
 _PACKAGES = ("numpy", "scipy", "opencv-python-headless")
 _NEIGHBOUR = np.dtype([("pixels", "V32"), ("similarity", "<f4"), ("alignment", "<i2", (2, 2))])
 _MEASURES = ("residual", "tail", "grain", "agreement", "coherence", "gain")
@@ -24,7 +26,7 @@ class Neighbourhood:
     images : ndarray of int, shape (n_images,)
     neighbours : ndarray of int, shape (n_images, n_neighbours)
     similarities : ndarray of float32, shape (n_images, n_neighbours)
-        Of the spectra, see `inspection.audit.signatures.SpectralMatches`; NaN where it is not known.
+        Of the spectra, see `inspection.audit.spectra.SpectralMatches`; NaN where it is not known.
     alignments : ndarray of int16, shape (n_images, n_neighbours, 2, 2)
         From there too; 0 where they are not known.
     """
@@ -64,8 +66,10 @@ class PairMemory:
         self.order = np.argsort(np.argsort(self._pixels, kind="stable"))
         digests = (hashlib.sha256(fingerprint.encode()).digest() for fingerprint in self._pixels)
         self._digests = np.frombuffer(b"".join(digests), "V32")
-        self._of_neighbours = describe_origin([signatures], _PACKAGES, "neighbours")
-        self._of_overlays = describe_origin([signatures, registration, overlays], _PACKAGES, min_correlation)
+        self._of_neighbours = describe_origin(_COMPARED, _PACKAGES, "neighbours")
+        self._of_overlays = describe_origin(
+            [*_COMPARED, refinement, registration, overlays], _PACKAGES, min_correlation
+        )
 
     def recall(self, images: np.ndarray, neighbours: np.ndarray) -> Neighbourhood:
         """Return what is known of images and their neighbours.

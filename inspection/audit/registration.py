@@ -1,38 +1,31 @@
 """How one photograph lies over another: rotation, flip, scale and shift, found roughly and then refined.
 
 Angle and scale come from the spectra and the shift from correlation (Reddy and Chatterji, IEEE Transactions on Image
-Processing 5, 1996); the enhanced correlation coefficient of Evangelidis and Psarakis (IEEE TPAMI 30, 2008), as OpenCV
-implements it, refines them.
+Processing 5, 1996). At half the size `Refinement` takes over, which is quick and decides for most; at full size, where
+fine textures need it, the enhanced correlation coefficient of Evangelidis and Psarakis (IEEE TPAMI 30, 2008), as OpenCV
+implements it.
 
 A transform is an ndarray of float32, shape (2, 3), from points (x, y) of the first picture to points of the second.
 """
 
 from collections.abc import Sequence
-from operator import itemgetter
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 from scipy import fft
 
-from inspection.audit.signatures import (
-    HALF_SIDE,
-    LOG_STEP,
-    N_ANGLES,
-    RADIUS,
-    WINDOW,
-    Signatures,
-)
+from inspection.audit.refinement import Refinement
+from inspection.audit.signatures import Signatures
+from inspection.audit.spectra import LOG_STEP, N_ANGLES
+from inspection.audit.squares import HALF_SIDE, RADIUS, WINDOW
 
 COMPARED_RADIUS = 0.82
 """Of the disc compared: a copy shifted by 5 % and shrunk by 10 % still fills it."""
-ECC_RADIUS = 0.95
+REFINED_RADIUS = 0.95
 """Of the disc over which two textures are refined."""
 
 _ECC_STEPS = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 30, 3e-4)
-_HALF_SIZE_STEPS = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 30, 1e-3)
-"""At half the size. Smaller gains change neither which transform is the best nor whether it is good enough; with twice
-this one or with fewer steps, some turned castings are missed."""
 _AMBIGUOUS = 0.06
 """Rough correlations closer to the best than this are followed up as well."""
 _MIN_REFINED_CORRELATION = 0.85
@@ -46,8 +39,8 @@ _MAX_SHIFT = HALF_SIDE // 5
 _SHIFTS = np.arange(-_MAX_SHIFT, _MAX_SHIFT + 1)
 _HALF_SIZE = HALF_SIDE, HALF_SIDE
 _HALF_RADIUS = np.ascontiguousarray(RADIUS[::2, ::2])
-_REFINED_HALF_DISC = (_HALF_RADIUS < ECC_RADIUS).astype(np.uint8)
-_COMPARED_HALF_DISC = (_HALF_RADIUS < COMPARED_RADIUS).astype(np.uint8)
+_REFINEMENT = Refinement(HALF_SIDE, REFINED_RADIUS, smoothing=5, n_steps=2)
+_COMPARED_DISC = (_HALF_RADIUS < COMPARED_RADIUS).astype(np.uint8)
 _FREQUENCIES = np.add.outer(np.arange(HALF_SIDE), np.arange(HALF_SIDE // 2 + 1))
 _REVERSAL = np.exp(-2j * np.pi / HALF_SIDE * _FREQUENCIES).astype(np.complex64)
 """Conjugate of the phase by which the transform of a reversed picture differs from the conjugate of its transform."""
@@ -80,7 +73,7 @@ def register_roughly(
     pairs : sequence of tuple of int
         Positions in ``signatures``.
     alignments : ndarray of int, shape (n_pairs, 2, 2)
-        From `inspection.audit.signatures.match_spectra`, of the second of each pair with the first.
+        From `inspection.audit.spectra.match_spectra`, of the second of each pair with the first.
     """
     firsts, seconds = np.transpose(pairs)
     upright = _similarities(alignments)
@@ -122,9 +115,10 @@ def register(
     textures = signatures.half_textures[first], signatures.half_textures[second]
     # A part that is nearly symmetric fits nearly as well the wrong way round.
     ambiguous = rough.transforms[best_correlation - rough.correlations < _AMBIGUOUS]
-    refined = [_refine_halves(textures, transform) for transform in ambiguous]
-    correlation, transform = max(refined, key=itemgetter(0))
-    return transform if correlation >= _MIN_REFINED_CORRELATION else None
+    refined = _REFINEMENT.refine(*textures, ambiguous)
+    correlations = [_correlate_discs(*textures, transform) for transform in refined]
+    best = np.argmax(correlations)
+    return refined[best] if correlations[best] >= _MIN_REFINED_CORRELATION else None
 
 
 def refine(
@@ -147,7 +141,12 @@ def refine(
     ndarray of float32, shape (2, 3), or None
         None when the iteration diverges: the two do not overlap.
     """
-    return _refine(pictures, transform, (radius > RADIUS).astype(np.uint8), _ECC_STEPS, smoothing)
+    disc = (radius > RADIUS).astype(np.uint8)
+    try:
+        return cv2.findTransformECC(*pictures, transform.copy(), cv2.MOTION_AFFINE, _ECC_STEPS, disc, smoothing)[1]
+    except cv2.error:
+        # OpenCV's way of saying that the iteration diverges: these two do not overlap.
+        return None
 
 
 def warp(square: np.ndarray, transform: np.ndarray) -> np.ndarray:
@@ -238,20 +237,7 @@ def _shifted(correlations: np.ndarray, transforms: np.ndarray) -> RoughRegistrat
     return RoughRegistration(flat.max(axis=1), shifted)
 
 
-def _refine_halves(textures: tuple[np.ndarray, np.ndarray], transform: np.ndarray) -> tuple[float, np.ndarray]:
-    """Refine at half the size; return correlation inside the compared disc, and transform."""
-    refined = _refine(textures, transform, _REFINED_HALF_DISC, _HALF_SIZE_STEPS, 5)
-    if refined is None:
-        return -1.0, transform
-    moved = cv2.warpAffine(textures[1], refined, _HALF_SIZE, flags=_BACKWARDS)
-    return float(cv2.computeECC(textures[0], moved, _COMPARED_HALF_DISC)), refined
-
-
-def _refine(
-    pictures: tuple[np.ndarray, np.ndarray], transform: np.ndarray, disc: np.ndarray, steps: tuple, smoothing: int
-) -> np.ndarray | None:
-    try:
-        return cv2.findTransformECC(*pictures, transform.copy(), cv2.MOTION_AFFINE, steps, disc, smoothing)[1]
-    except cv2.error:
-        # OpenCV's way of saying that the iteration diverges: these two do not overlap.
-        return None
+def _correlate_discs(first: np.ndarray, second: np.ndarray, transform: np.ndarray) -> float:
+    """Return the correlation of two textures inside the compared disc, after a transform at half the size."""
+    moved = cv2.warpAffine(second, transform, _HALF_SIZE, flags=_BACKWARDS)
+    return cv2.computeECC(first, moved, _COMPARED_DISC)

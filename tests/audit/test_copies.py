@@ -23,7 +23,8 @@ from inspection.audit.copies import (
     is_series,
 )
 from inspection.audit.overlays import Overlay
-from inspection.audit.signatures import SIDE, Signatures, central_square, make_signatures
+from inspection.audit.signatures import Signatures, make_signatures
+from inspection.audit.squares import SIDE, central_square
 from tests.photographs import as_file, draw_ground_surface, draw_scene, expose, pixels_of, shoot
 
 FLIPPED_AND_TURNED = ("flipped", "rotated, bilinear", "rotated, canvas grows")

@@ -13,7 +13,8 @@ from inspection.audit.copies import Pair
 from inspection.audit.findings import Audit, audit_images
 from inspection.audit.indexing import IndexedImages, Unreadable, index_images
 from inspection.audit.overlays import Overlay
-from inspection.audit.signatures import SIDE, make_signatures
+from inspection.audit.signatures import make_signatures
+from inspection.audit.squares import SIDE
 from inspection.data.sources import list_any
 from inspection.labels import UNLABELLED
 from tests.parts import draw_part

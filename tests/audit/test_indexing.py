@@ -10,7 +10,8 @@ from PIL import Image
 
 from inspection.audit import indexing
 from inspection.audit.indexing import BRIGHT, DARK, Facts, IndexedImages, Unreadable, check_unreadable, index_images
-from inspection.audit.signatures import SIDE, Signatures, central_square, make_signatures
+from inspection.audit.signatures import Signatures, make_signatures
+from inspection.audit.squares import SIDE, central_square
 from inspection.data.images import AS_STORED, Decoding, decode_file
 from inspection.data.sources import list_any, list_images
 from inspection.errors import DataError

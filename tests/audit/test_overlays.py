@@ -7,7 +7,8 @@ import pytest
 from bench.made_copies import COMBINED, KINDS, RESIZED, make_copy
 from inspection.audit.copies import MIN_CORRELATION, is_copy, is_series
 from inspection.audit.overlays import Overlay, overlay
-from inspection.audit.signatures import SIDE, central_square, make_signatures
+from inspection.audit.signatures import make_signatures
+from inspection.audit.squares import SIDE, central_square
 from tests.photographs import (
     SIZE,
     as_file,

@@ -6,7 +6,9 @@ import pytest
 
 from inspection.audit.overlays import overlay
 from inspection.audit.registration import doubled, refine, register, register_roughly, warp
-from inspection.audit.signatures import SIDE, central_square, make_signatures, match_spectra, texture
+from inspection.audit.signatures import make_signatures
+from inspection.audit.spectra import match_spectra
+from inspection.audit.squares import SIDE, central_square, texture
 from tests.photographs import draw_scene, known_transform, shoot
 
 ANYTHING = -1.0

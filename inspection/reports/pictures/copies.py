@@ -7,7 +7,8 @@ import pandas as pd
 
 from inspection.audit.overlays import overlay
 from inspection.audit.registration import warp
-from inspection.audit.signatures import central_square, make_signatures
+from inspection.audit.signatures import make_signatures
+from inspection.audit.squares import central_square
 from inspection.data.images import Decoding, decode_file
 from inspection.labels import CLASS_NAMES, UNLABELLED
 from inspection.reports.pictures.canvas import COLUMNS

@@ -1,4 +1,4 @@
-"""What photographs are compared by: the middle of each, and spectra and descriptors that motion hardly changes."""
+"""Spectra and descriptors that motion hardly changes."""
 
 from itertools import product
 
@@ -6,46 +6,25 @@ import cv2
 import numpy as np
 import pytest
 
-from inspection.audit import signatures
-from inspection.audit.signatures import (
+from inspection.audit import spectra as spectra_module
+from inspection.audit.signatures import make_signatures
+from inspection.audit.spectra import (
     LOG_STEP,
     MAX_SCALE,
     N_ANGLES,
     SCALE_STEPS,
-    SIDE,
-    central_square,
     descriptors,
-    make_signatures,
     match_spectra,
     reverse_alignment,
-    texture,
 )
-from tests.photographs import SIZE, draw_scene, known_transform, shoot
-
-
-def test_part_on_black_ground_stays_as_large():
-    rows, columns = np.mgrid[:SIZE, :SIZE] / SIZE - 0.5
-    part = np.where(np.hypot(rows, columns) < 0.2, draw_scene(1), 0)
-    pixels = shoot(part, 1, noise=0)
-    expected = cv2.resize(pixels[..., 0], (SIDE, SIDE), interpolation=cv2.INTER_AREA)
-    np.testing.assert_array_equal(central_square(pixels), expected)
-
-
-@pytest.mark.parametrize(("height", "width"), [(200, 320), (320, 200), (40, 48), (SIDE, SIDE)])
-def test_central_square_is_the_middle(height, width):
-    pixels = np.full((height, width, 3), 250, np.uint8)
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    pixels[top : top + side, left : left + side] = 100
-    square = central_square(pixels)
-    assert square.dtype == np.uint8
-    np.testing.assert_array_equal(square, np.full((SIDE, SIDE), 100))
+from inspection.audit.squares import SIDE, central_square
+from tests.photographs import draw_scene, known_transform, shoot
 
 
 def test_no_signatures():
     nothing = make_signatures([])
     assert len(nothing) == 0
-    assert descriptors(nothing).shape == (0, 768)
+    assert descriptors(nothing.spectra).shape == (0, 768)
 
 
 @pytest.mark.parametrize(("angle", "scale", "is_flipped"), [(90, 1, False), (33, 1, True), (200, 1.2, False)])
@@ -58,7 +37,7 @@ def test_spectra_and_descriptors_tell_copies_from_strangers(angle, scale, is_fli
     similarity = match_spectra(signed.spectra[0], signed.spectra).similarities
     assert similarity[0] == pytest.approx(1, abs=0.01)
     assert similarity[1] > similarity[2:].max()
-    vectors = descriptors(signed)
+    vectors = descriptors(signed.spectra)
     vectors = (vectors - vectors.mean(0)) / vectors.std(0)
     distance = np.linalg.norm(vectors - vectors[0], axis=1)
     assert distance[1:].argmin() == 0
@@ -87,15 +66,6 @@ def test_scales_are_searched_up_to_the_largest(step):
     assert np.sqrt(2) < MAX_SCALE, "what a canvas that grows shrinks a picture by"
 
 
-def test_texture_ignores_light_and_black_corners():
-    square = central_square(shoot(draw_scene(1), 1)).astype(np.float32)
-    inside = np.s_[40:-40, 40:-40]
-    np.testing.assert_allclose(texture(square + 30)[inside], texture(square)[inside], atol=1e-3)
-    cornered = square.copy()
-    cornered[:20, :20] = 0
-    assert (texture(cornered)[:20, :20] == 0).all()
-
-
 def test_mirror_image_is_matched_as_such():
     first = central_square(shoot(draw_scene(1), 1))
     spectra = make_signatures([first, np.ascontiguousarray(first[:, ::-1])]).spectra
@@ -113,7 +83,7 @@ def as_pictures(spectra: np.ndarray) -> np.ndarray:
 
 def test_similarity_is_the_best_correlation(monkeypatch):
     """Computed in another way: every turn and step of the spectrum, and of its mirror image, is tried."""
-    monkeypatch.setattr(signatures, "_MATCHED", 2)
+    monkeypatch.setattr(spectra_module, "_AT_ONCE", 2)
     spectra = make_signatures([central_square(shoot(draw_scene(seed), seed)) for seed in range(5)]).spectra
     first, *others = as_pictures(spectra)
     match = match_spectra(spectra[0], spectra[1:])
