@@ -23,7 +23,7 @@ import psutil
 from bench.side_by_side import machine_facts, median_ratio, time_in_turns, write_results
 from inspection.config import load_params
 from inspection.data.images import decode, resize
-from inspection.decision.ensemble import read_ensemble
+from inspection.decision.ensemble import outputs_wanted, read_ensemble
 from inspection.decision.inspector import Inspector
 from inspection.decision.verdict import NotInspected, Verdict
 from inspection.networks.onnx_models import BATCH_SIZE, OnnxModel, Run, run_together
@@ -103,10 +103,7 @@ def forward_passes(models: str, files: Files, n_threads: int) -> Forward:
 
     With one thread each the networks run side by side, with more one after the other.
     """
-    wanted = {
-        voter.files["network"].path: "features" if "classifier" in voter.files else "defect_proba"
-        for voter in read_ensemble(models).voters
-    }
+    wanted = outputs_wanted(read_ensemble(models).voters)
     networks = [(OnnxModel(Path(models, path).read_bytes(), path, n_threads), wanted[path]) for path in wanted]
     decoded = [decode(data, name).pixels for name, data in files]
     pictures = {
@@ -115,7 +112,7 @@ def forward_passes(models: str, files: Files, n_threads: int) -> Forward:
     }
 
     def forward(some: slice) -> None:
-        runs = [Run(network, pictures[network.image_size][some], output) for network, output in networks]
+        runs = [Run(network, pictures[network.image_size][some], outputs) for network, outputs in networks]
         if n_threads == 1:
             run_together(runs)
         else:

@@ -141,6 +141,20 @@ class FeatureParams(_Section):
         return weights
 
 
+class PatchParams(_Section):
+    """What a patch memory looks at, and how much it remembers."""
+
+    image_size: int = Field(ge=32, le=2048)
+    """Side of the square input, in pixels. With ``features.image_size`` patches and features come from one pass."""
+    layers: dict[str, list[str]]
+    """Feature maps that patches are compared by, by name of the backbone; one that is not named uses the last map of an
+    eighth of the image's side and the last of a sixteenth."""
+    components: int = Field(ge=1)
+    """Principal components that are kept of a patch."""
+    patches: int = Field(ge=1)
+    """Patches of good parts that are remembered of each fold."""
+
+
 class AugmentParams(_Section):
     """Random changes to training images that leave a good part good."""
 
@@ -283,6 +297,11 @@ class Params(_Section):
     ``xgboost``, or one of a plugin."""
     features: FeatureParams
     """What the backbones look at."""
+    detectors: Once[Literal["patch_memory"]]
+    """Voters that learn what good parts look like, and show where a part does not; one per backbone and detector.
+    ``[]`` is none."""
+    patch_memory: PatchParams
+    """The detector ``patch_memory``."""
     networks: Once[str] = Field(min_length=1)
     """Networks trained on the photographs, a voter each: ``baseline_cnn``, trained from scratch, or the name of any
     backbone, to be fine-tuned."""

@@ -11,8 +11,9 @@ from stages.running import run_stage
 def check_networks() -> None:
     params = load_params()
     load_plugins(params.plugins)
+    patches = params.patch_memory if params.detectors else None
     for name in params.backbones:
-        print(f"{name}: {build_feature_network(name, params.features).provenance}")
+        print(f"{name}: {build_feature_network(name, params.features, patches).provenance}")
     for name in params.networks:
         make_recipe(name, params.cnn, params.fine_tuning, params.features.weights)
     # The same content whenever the networks are usable, so that later stages wait for it but never rerun because of it;

@@ -18,8 +18,8 @@ def fit_ensemble() -> None:
     params = load_params()
     load_plugins(params.plugins)
     rows = read_training_rows("data/manifest.csv")
-    shallow = [f"{backbone}_{classifier}" for backbone in params.backbones for classifier in params.classifiers]
-    cards = read_cards("metrics/training", [*params.networks, *shallow])
+    on_backbones = [f"{one}_{kind}" for one in params.backbones for kind in (*params.classifiers, *params.detectors)]
+    cards = read_cards("metrics/training", [*params.networks, *on_backbones])
     proba = np.column_stack([read_out_of_fold("models", card, rows) for card in cards])
     fitted = fit_rules(proba, rows, params.ensemble, params.decision)
     if fitted.notice:

@@ -24,6 +24,7 @@ PACKAGES_OF_STAGES = {
     "extract_features": ("joblib", "numpy", "pandas", *_DECODING, *_RUNTIME),
     "train_cnn": (*_TABLES, *_DECODING, *_NETWORKS, *_RUNTIME),
     "train_shallow": (*_TABLES, *_DECODING, *_RUNTIME, *_CLASSIFIERS),
+    "train_detector": (*_TABLES, *_DECODING, *_RUNTIME),
     "fit_guard": (*_TABLES, *_DECODING, *_RUNTIME),
     "fit_ensemble": (*_TABLES, *_DECODING, *_RUNTIME, *_CLASSIFIERS),
     "evaluate": (*_TABLES, *_DECODING, *_RUNTIME, *_CLASSIFIERS),

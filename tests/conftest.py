@@ -95,6 +95,22 @@ def twelve_bit_project(tmp_path_factory, tiny_project) -> Path:
     return built_once(tmp_path_factory, "twelve_bit_project", build)
 
 
+@pytest.fixture(scope="session", params=["of the size of the features", "of another size"])
+def detecting_project(tmp_path_factory, request) -> Path:
+    """Like `tiny_project`, with a detector beside two other voters. Not to be changed."""
+
+    def build(folder: Path) -> None:
+        from tests.parts import write_class_folders
+        from tests.project import N_PER_CLASS, run_stages_in, tiny_params
+
+        write_class_folders(folder / "data" / "raw", N_PER_CLASS)
+        params = tiny_params() | {"classifiers": ["svm"], "detectors": ["patch_memory"]}
+        params["patch_memory"]["image_size"] = 64 if request.param == "of the size of the features" else 96
+        run_stages_in(folder, params)
+
+    return built_once(tmp_path_factory, f"detecting_project {request.param}".replace(" ", "_"), build)
+
+
 @pytest.fixture(scope="session")
 def models_folder(tiny_project) -> Path:
     """The trained models of `tiny_project`. Not to be changed."""

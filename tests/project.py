@@ -18,6 +18,7 @@ from stages import (
     prepare,
     report,
     train_cnn,
+    train_detector,
     train_shallow,
 )
 from tests.conftest import ROOT
@@ -50,6 +51,8 @@ def tiny_params() -> dict:
     # Without mirror images, half of the work; what they do, tests/networks/test_pretrained.py shows.
     layers = {BACKBONE: ["blocks.1", "blocks.2"], OTHER_BACKBONE: ["blocks.1", "blocks.2"]}
     params["features"] |= {"image_size": 64, "flips": [], "layers": layers}
+    params["detectors"] = []
+    params["patch_memory"] |= {"image_size": 64, "components": 16, "patches": 200}
     params["networks"] = ["baseline_cnn"]
     params["cnn"] |= {
         "image_size": 32, "channels": [8, 16], "epochs": 8, "parts": 2, "learning_rate": 0.01, "batch_size": 8,
@@ -95,6 +98,8 @@ def run_stages_in(folder: Path, params: dict) -> None:
         run_stage_in(folder, train_cnn.train, "--network", network)
     for backbone, classifier in product(params["backbones"], params["classifiers"]):
         run_stage_in(folder, train_shallow.train, "--backbone", backbone, "--classifier", classifier)
+    for backbone, detector in product(params["backbones"], params["detectors"]):
+        run_stage_in(folder, train_detector.train, "--backbone", backbone, "--detector", detector)
     run_stage_in(folder, fit_guard.fit)
     run_stage_in(folder, fit_ensemble.fit_ensemble)
     run_stage_in(folder, evaluate.evaluate)

@@ -153,7 +153,7 @@ def rerun_by(file: str) -> set[str]:
 
 
 LAST = {"fit-ensemble", "evaluate", "report"}
-FROM_PREPARE = {"prepare", "extract-features", "train-cnn", "train-shallow", "fit-guard", *LAST}
+FROM_PREPARE = {"prepare", "extract-features", "train-cnn", "train-shallow", "train-detector", "fit-guard", *LAST}
 
 
 @pytest.mark.parametrize(
@@ -167,6 +167,7 @@ FROM_PREPARE = {"prepare", "extract-features", "train-cnn", "train-shallow", "fi
         ("inspection/voters/shallow.py", {"train-shallow", *LAST}),
         ("inspection/decision/voting.py", {"check-params", "check-networks", *FROM_PREPARE, "export-backbone"}),
         ("inspection/voters/guard.py", {"fit-guard", *LAST}),
+        ("inspection/voters/patch_memory.py", {"train-detector", *LAST}),
         ("inspection/audit/findings.py", FROM_PREPARE),
         ("inspection/data/splits.py", FROM_PREPARE),
         ("stages/evaluate.py", {"evaluate", "report"}),

@@ -28,6 +28,7 @@ ANOTHER_MACHINE = {
     "LC_ALL": "tr_TR.UTF-8", "LANG": "tr_TR.UTF-8", "TZ": "Asia/Kathmandu", "PYTHONHASHSEED": "1",
 }  # fmt: skip
 """Processes and threads are one each otherwise, see `tests`."""
+DETECTOR = "patch_memory"
 RECORDING = "data/dvc.yaml:record-versions"
 GIT_IDENTITY = {
     f"GIT_{role}_{key}": value
@@ -352,12 +353,15 @@ class TestChangedParams:
 
 
 class TestOtherVoters:
-    """Another backbone with two classifiers, and a network that is fine-tuned."""
+    """Another backbone with a classifier and a detector, and a network that is fine-tuned."""
 
     @pytest.fixture(scope="class")
     @classmethod
     def changed(cls, repository):
-        chosen = {"backbones": [OTHER_BACKBONE], "classifiers": CLASSIFIERS[:2], "networks": ["baseline_cnn", BACKBONE]}
+        chosen = {
+            "backbones": [OTHER_BACKBONE], "classifiers": CLASSIFIERS[:1], "detectors": [DETECTOR],
+            "networks": ["baseline_cnn", BACKBONE],
+        }  # fmt: skip
         write_params(repository.folder, tiny_params() | chosen)
         yield repository.dvc("repro")
         repository.restore()
@@ -365,12 +369,12 @@ class TestOtherVoters:
     def test_they_are_made_alone(self, changed):
         assert stages_run(changed) == DECIDING | {
             "check-networks", f"export-backbone@{OTHER_BACKBONE}", f"extract-features@{OTHER_BACKBONE}",
-            f"train-shallow@{OTHER_BACKBONE}-svm", f"train-shallow@{OTHER_BACKBONE}-random_forest",
+            f"train-shallow@{OTHER_BACKBONE}-svm", f"train-detector@{OTHER_BACKBONE}-{DETECTOR}",
             f"train-cnn@{BACKBONE}", "fit-guard",
         }  # fmt: skip
 
     def test_they_vote_and_no_stale_voter_does(self, repository, changed):
-        voters = ["baseline_cnn", BACKBONE, f"{OTHER_BACKBONE}_svm", f"{OTHER_BACKBONE}_random_forest"]
+        voters = ["baseline_cnn", BACKBONE, f"{OTHER_BACKBONE}_svm", f"{OTHER_BACKBONE}_{DETECTOR}"]
         assert repository.voters() == voters
         for folder in ("metrics/voters", "metrics/training"):
             assert sorted(path.stem for path in (repository.folder / folder).iterdir()) == sorted(voters)

@@ -1,6 +1,6 @@
 """The file ensemble.json: which voters there are, how they decide together, and what it was made with."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -77,7 +77,16 @@ class VoterEntry(_Entry):
             raise ValueError("files lacks the role network")
         if ("classifier" in self.files) != ("scaler" in self.files):
             raise ValueError("files must hold classifier and scaler, or neither")
+        if "classifier" in self.files and "memory" in self.files:
+            raise ValueError("files must hold a classifier or a memory, not both")
         return self
+
+    @property
+    def output(self) -> str:
+        """Output of its network that it looks at."""
+        if "classifier" in self.files:
+            return "features"
+        return "patch_map" if "memory" in self.files else "defect_proba"
 
 
 class GuardEntry(_Entry):
@@ -192,6 +201,19 @@ class Ensemble(_Entry):
     def image_decoding(self) -> Decoding:
         """Return how images are read."""
         return Decoding(self.decoding.bit_depth, self.decoding.float_range)
+
+
+def outputs_wanted(voters: Iterable[VoterEntry]) -> dict[str, tuple[str, ...]]:
+    """Return what voters look at: the outputs wanted of each network, by its path.
+
+    Parameters
+    ----------
+    voters : iterable of VoterEntry
+    """
+    wanted: dict[str, dict[str, None]] = {}
+    for voter in voters:
+        wanted.setdefault(voter.files["network"].path, {})[voter.output] = None
+    return {path: tuple(outputs) for path, outputs in wanted.items()}
 
 
 def describe_ensemble(

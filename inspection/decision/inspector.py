@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from inspection.data.images import decode, resize
-from inspection.decision.ensemble import read_ensemble
+from inspection.decision.ensemble import outputs_wanted, read_ensemble
 from inspection.decision.verdict import NotInspected, Verdict, make_verdicts
 from inspection.decision.versions import version_notice
 from inspection.errors import ImageError
@@ -19,6 +19,7 @@ from inspection.files import sha256_bytes
 from inspection.networks.onnx_models import BATCH_SIZE, OnnxModel, Run, batches, one_ahead, run_with, workers_for
 from inspection.threads import single_threaded_libraries
 from inspection.voters.guard import Guard, read_guard
+from inspection.voters.patch_detector import PatchDetector, read_patch_detector
 from inspection.voters.stored import ShallowVoter, read_vouched
 
 
@@ -94,6 +95,7 @@ class Inspector:
         paths = {voter.files["network"].path for voter in ensemble.voters}
         n_threads = max(1, joblib.cpu_count() // len(paths))
         self._shallow: dict[str, ShallowVoter] = {}
+        self._detectors: dict[str, PatchDetector] = {}
         for name, voter in self._voters.items():
             files = {role: file.model_dump() for role, file in voter.files.items()}
             network = files["network"]
@@ -102,6 +104,9 @@ class Inspector:
                 self._networks[network["path"]] = OnnxModel(data, network["path"], n_threads)
             if "classifier" in files:
                 self._shallow[name] = ShallowVoter(models, files)
+            if "memory" in files:
+                memory = files["memory"]
+                self._detectors[name] = read_patch_detector(read_vouched(models, memory), memory["path"])
 
     @property
     def voters(self) -> tuple[str, ...]:
@@ -206,12 +211,9 @@ class Inspector:
         return self.judge(measured, names, [photograph.sha256 for photograph in photographs])
 
     def _measure_batch(self, pictures: list[_Pictures]) -> Measurements:
-        wanted = {
-            voter.files["network"].path: "features" if name in self._shallow else "defect_proba"
-            for name, voter in self._voters.items()
-        }
-        # First those that shallow voters and the guard wait for.
-        paths = sorted(self._networks, key=lambda path: wanted[path] != "features")
+        wanted = outputs_wanted(self._voters.values())
+        # Last those for whose output nothing waits.
+        paths = sorted(self._networks, key=lambda path: wanted[path] == ("defect_proba",))
         networks = [self._networks[path] for path in paths]
         runs = [
             Run(network, np.stack([picture[network.image_size] for picture in pictures]), wanted[path])
@@ -220,15 +222,18 @@ class Inspector:
         votes: dict[str, Future[npt.NDArray[np.floating]]] = {}
         with single_threaded_libraries(), workers_for(networks) as workers:
             # What looks at the features of one network need not wait for the others.
-            for place, output in run_with(workers, runs):
+            for place, arrays in run_with(workers, runs):
                 path = paths[place]
+                outputs = dict(zip(wanted[path], arrays, strict=True))
                 if path == self._guard_network:
-                    features, unlikeness = output, workers.submit(self.guard.unlikeness, output)
+                    features = outputs["features"]
+                    unlikeness = workers.submit(self.guard.unlikeness, features)
                 for name, voter in self._voters.items():
                     if voter.files["network"].path == path:
-                        votes[name] = workers.submit(self._vote, name, output)
+                        votes[name] = workers.submit(self._vote, name, outputs[voter.output])
         proba = np.column_stack([votes[name].result() for name in self._voters]).astype(float)
         return Measurements(np.clip(proba, 0, 1), features, unlikeness.result())
 
     def _vote(self, name: str, output: npt.NDArray[np.float32]) -> npt.NDArray[np.floating]:
-        return self._shallow[name].defect_proba(output) if name in self._shallow else output
+        voter = self._shallow.get(name) or self._detectors.get(name)
+        return output if voter is None else voter.defect_proba(output)

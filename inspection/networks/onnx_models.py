@@ -86,21 +86,22 @@ class OnnxModel:
         ModelsError
             If a value is NaN or infinite: it would become a vote.
         """
-        return run_together([Run(self, pixels, output)])[0]
+        return run_together([Run(self, pixels, (output,))])[0][0]
 
-    def run_one(self, image: np.ndarray, output: str) -> np.ndarray:
+    def run_one(self, image: np.ndarray, outputs: Sequence[str]) -> list[np.ndarray]:
         """Run on one photograph in the calling thread, without looking at the values.
 
         Parameters
         ----------
         image : ndarray of uint8, shape (image_size, image_size, 3)
-        output : str
+        outputs : sequence of str
 
         Returns
         -------
-        ndarray of float32, shape (1, ...)
+        list of ndarray of float32, shape (1, ...)
+            One of each output.
         """
-        return self._session.run([output], {"images": np.ascontiguousarray(image[np.newaxis])})[0]
+        return self._session.run(list(outputs), {"images": np.ascontiguousarray(image[np.newaxis])})
 
     def check(self, values: np.ndarray, output: str) -> None:
         """Refuse values that are no numbers.
@@ -138,14 +139,14 @@ class OnnxModel:
 
 
 class Run(NamedTuple):
-    """A network, photographs and the output wanted; see `OnnxModel.run`."""
+    """A network, photographs and the outputs wanted; see `OnnxModel.run`."""
 
     model: OnnxModel
     pixels: np.ndarray
-    output: str
+    outputs: tuple[str, ...]
 
 
-def run_together(runs: Sequence[Run]) -> list[np.ndarray]:
+def run_together(runs: Sequence[Run]) -> list[tuple[np.ndarray, ...]]:
     """Run several networks on photographs, side by side.
 
     Parameters
@@ -155,8 +156,8 @@ def run_together(runs: Sequence[Run]) -> list[np.ndarray]:
 
     Returns
     -------
-    list of ndarray of float32, shape (n_images, ...)
-        One of each run.
+    list of tuple of ndarray of float32, shape (n_images, ...)
+        One of each run, with one array of each of its outputs.
 
     Raises
     ------
@@ -178,7 +179,7 @@ def workers_for(models: Iterable[OnnxModel]) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(max(1, joblib.cpu_count() // max(model.n_threads for model in models)))
 
 
-def run_with(workers: Executor, runs: Sequence[Run]) -> Iterator[tuple[int, np.ndarray]]:
+def run_with(workers: Executor, runs: Sequence[Run]) -> Iterator[tuple[int, tuple[np.ndarray, ...]]]:
     """Run several networks on photographs, and yield what each says as soon as it has seen all of them.
 
     Parameters
@@ -192,22 +193,25 @@ def run_with(workers: Executor, runs: Sequence[Run]) -> Iterator[tuple[int, np.n
     ------
     place : int
         Of the run.
-    values : ndarray of float32, shape (n_images, ...)
+    values : tuple of ndarray of float32, shape (n_images, ...)
+        One of each output.
 
     Raises
     ------
     ModelsError
         If a value is NaN or infinite.
     """
-    calls = [[workers.submit(run.model.run_one, image, run.output) for image in run.pixels] for run in runs]
+    calls = [[workers.submit(run.model.run_one, image, run.outputs) for image in run.pixels] for run in runs]
     places = {call: place for place, of_run in enumerate(calls) for call in of_run}
     n_missing = [len(of_run) for of_run in calls]
     for call in as_completed(places):
         place = places[call]
         n_missing[place] -= 1
         if not n_missing[place]:
-            values = np.concatenate([call.result() for call in calls[place]])
-            runs[place].model.check(values, runs[place].output)
+            by_output = zip(*(done.result() for done in calls[place]), strict=True)
+            values = tuple(np.concatenate(of_images) for of_images in by_output)
+            for output, array in zip(runs[place].outputs, values, strict=True):
+                runs[place].model.check(array, output)
             yield place, values
 
 

@@ -1,13 +1,15 @@
 """Frozen pretrained networks as they are served: cut at feature maps, pooled, and exported to ONNX."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-from inspection.config import FeatureParams
+from inspection.config import FeatureParams, PatchParams
 from inspection.errors import ConfigError
 from inspection.networks.cnn import FLIP_AXES
 from inspection.networks.graph import Layer, bottlenecks, extract_layers
@@ -15,19 +17,60 @@ from inspection.networks.onnx_export import export_onnx
 from inspection.networks.sources import PretrainedNetwork
 from inspection.networks.weights import load_pretrained
 
+_PATCH_STRIDES = 8, 16
+"""In pixels, of the maps that make a patch map: what is smaller than the first is hardly seen."""
 
-def export_backbone(name: str, params: FeatureParams, path: str | Path) -> None:
+
+def export_backbone(name: str, params: FeatureParams, path: str | Path, patches: PatchParams | None = None) -> None:
     """Export a backbone to one ONNX file.
 
     Input ``images``: uint8, (n_images, image_size, image_size, 3). Outputs: ``features``, float32, (n_images,
-    n_features), the pooled layers one after the other, each by every pooling in turn; and ``feature_map``, float32,
-    (n_images, n_channels, rows, columns), the last of the layers.
+    n_features), the pooled layers one after the other, each by every pooling in turn; ``feature_map``, float32,
+    (n_images, n_channels, rows, columns), the last of the layers; and with ``patches``, in the same pass,
+    ``patch_map``, see `make_patch_map`.
 
     Parameters
     ----------
     name : str
         One of `inspection.networks.sources.available_backbones`.
     params : FeatureParams
+    path : str or Path
+        Of the file to be written.
+    patches : PatchParams, optional
+        Its size is not looked at.
+
+    Raises
+    ------
+    ConfigError
+        If the backbone or one of its layers is unknown.
+    WeightsError
+        If its weights cannot be had; see `inspection.networks.weights.load_pretrained`.
+    """
+    network = build_feature_network(name, params, patches)
+    metadata = {
+        "name": name,
+        "weights": network.provenance,
+        "layers": " ".join(network.layers),
+        "pooling": " ".join(network.pooling),
+        "flips": " ".join(params.flips),
+    }
+    outputs = ["features", "feature_map"]
+    if patches is not None:
+        metadata["patch_layers"] = " ".join(network.patch_layers)
+        outputs.append("patch_map")
+    export_onnx(network, path, params.image_size, outputs, metadata)
+
+
+def export_patch_network(name: str, params: FeatureParams, patches: PatchParams, path: str | Path) -> None:
+    """Export what makes patch maps of photographs of another size than that of the features.
+
+    Parameters
+    ----------
+    name : str
+        One of `inspection.networks.sources.available_backbones`.
+    params : FeatureParams
+        Of which the weights count.
+    patches : PatchParams
     path : str or Path
         Of the file to be written.
 
@@ -38,18 +81,14 @@ def export_backbone(name: str, params: FeatureParams, path: str | Path) -> None:
     WeightsError
         If its weights cannot be had; see `inspection.networks.weights.load_pretrained`.
     """
-    network = build_feature_network(name, params)
-    metadata = {
-        "name": name,
-        "weights": network.provenance,
-        "layers": " ".join(network.layers),
-        "pooling": " ".join(network.pooling),
-        "flips": " ".join(params.flips),
-    }
-    export_onnx(network, path, params.image_size, ["features", "feature_map"], metadata)
+    pretrained = load_pretrained(name, params.weights.get(name))
+    layers = patches.layers.get(name) or patch_layers(pretrained.network, patches.image_size)
+    network = PatchNetwork(pretrained, layers, name)
+    metadata = {"name": name, "weights": pretrained.provenance, "patch_layers": " ".join(layers)}
+    export_onnx(network, path, patches.image_size, ["patch_map"], metadata)
 
 
-def build_feature_network(name: str, params: FeatureParams) -> "FeatureNetwork":
+def build_feature_network(name: str, params: FeatureParams, patches: PatchParams | None = None) -> "FeatureNetwork":
     """Load a backbone and cut it at the layers that ``params`` asks for, by default the last feature map.
 
     Parameters
@@ -57,6 +96,8 @@ def build_feature_network(name: str, params: FeatureParams) -> "FeatureNetwork":
     name : str
         One of `inspection.networks.sources.available_backbones`.
     params : FeatureParams
+    patches : PatchParams, optional
+        As in `export_backbone`.
 
     Raises
     ------
@@ -67,18 +108,100 @@ def build_feature_network(name: str, params: FeatureParams) -> "FeatureNetwork":
     """
     pretrained = load_pretrained(name, params.weights.get(name))
     layers = params.layers.get(name) or [last_feature_map(pretrained.network, params.image_size)]
-    return FeatureNetwork(pretrained, layers, params.pooling, params.flips, name)
+    of_patches: list[str] = []
+    if patches is not None:
+        of_patches = patches.layers.get(name) or patch_layers(pretrained.network, params.image_size)
+    return FeatureNetwork(pretrained, layers, params.pooling, params.flips, name, of_patches)
 
 
-class FeatureNetwork(torch.nn.Module):
+class CutNetwork(torch.nn.Module):
+    """Normalisation and a backbone up to the layers wanted.
+
+    Parameters
+    ----------
+    pretrained : PretrainedNetwork
+    layers : mapping of str to sequence of str
+        By the setting of params.yaml that names them: graph nodes whose output is a feature map (n_images, n_channels,
+        rows, columns) or a token sequence (n_images, n_tokens, n_channels).
+
+    Raises
+    ------
+    ConfigError
+        If a layer is unknown.
+    """
+
+    def __init__(self, pretrained: PretrainedNetwork, layers: Mapping[str, Sequence[str]]):
+        super().__init__()
+        try:
+            self._extractor = extract_layers(pretrained.network, list(dict.fromkeys(chain(*layers.values()))))
+        except ValueError as problem:
+            named = [setting for setting, names in layers.items() if any(repr(name) in str(problem) for name in names)]
+            raise ConfigError(f"{' and '.join(named or layers)}: {problem}") from problem
+        self.provenance = pretrained.provenance
+        self._mean: Tensor
+        self._std: Tensor
+        self.register_buffer("_mean", 255 * torch.tensor(pretrained.mean).view(1, 3, 1, 1))
+        self.register_buffer("_std", 255 * torch.tensor(pretrained.std).view(1, 3, 1, 1))
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """Return photographs as the backbone expects them.
+
+        Parameters
+        ----------
+        images : Tensor of uint8, shape (n_images, size, size, 3)
+            RGB.
+
+        Returns
+        -------
+        Tensor of float32, shape (n_images, 3, size, size)
+        """
+        return (images.permute(0, 3, 1, 2).float() - self._mean) / self._std
+
+    def maps(self, normalised: Tensor) -> dict[str, Tensor]:
+        """Return the feature map of each layer, shape (n_images, n_channels, rows, columns).
+
+        Parameters
+        ----------
+        normalised : Tensor of float32, shape (n_images, 3, size, size)
+        """
+        return {layer: as_map(output) for layer, output in self._extractor(normalised).items()}
+
+
+class PatchNetwork(CutNetwork):
+    """What makes patch maps.
+
+    Parameters
+    ----------
+    pretrained : PretrainedNetwork
+    layers : list of str
+    name : str
+        Of the backbone, for error messages.
+    """
+
+    def __init__(self, pretrained: PretrainedNetwork, layers: list[str], name: str):
+        super().__init__(pretrained, {f"patch_memory.layers.{name}": layers})
+        self.layers = layers
+
+    def forward(self, images: Tensor) -> tuple[Tensor]:
+        """Return the patch maps of photographs, see `make_patch_map`.
+
+        Parameters
+        ----------
+        images : Tensor of uint8, shape (n_images, size, size, 3)
+            RGB.
+        """
+        maps = self.maps(self.normalise(images))
+        return (make_patch_map([maps[layer] for layer in self.layers]),)
+
+
+class FeatureNetwork(CutNetwork):
     """Normalisation, the backbone up to the layers wanted, and pooling.
 
     Parameters
     ----------
     pretrained : PretrainedNetwork
     layers : list of str
-        Names of graph nodes whose output is a feature map (n_images, n_channels, rows, columns) or a token sequence
-        (n_images, n_tokens, n_channels).
+        That are pooled.
     pooling : list of {"avg", "max", "std"}
         Over all positions of a feature map.
     flips : sequence of {"horizontal", "vertical", "both"}
@@ -86,6 +209,8 @@ class FeatureNetwork(torch.nn.Module):
         parts lie in a fixed direction more often than not, and on solar cells they cost accuracy.
     name : str
         Of the backbone, for error messages.
+    of_patches : sequence of str
+        Layers of the patch map; without any there is none.
     """
 
     def __init__(
@@ -95,21 +220,14 @@ class FeatureNetwork(torch.nn.Module):
         pooling: Sequence[str],
         flips: Sequence[str],
         name: str,
+        of_patches: Sequence[str] = (),
     ):
-        super().__init__()
-        try:
-            self._extractor = extract_layers(pretrained.network, layers)
-        except ValueError as problem:
-            raise ConfigError(f"features.layers.{name}: {problem}") from problem
-        self.layers, self.pooling, self.provenance = layers, pooling, pretrained.provenance
+        super().__init__(pretrained, {f"features.layers.{name}": layers, f"patch_memory.layers.{name}": of_patches})
+        self.layers, self.pooling, self.patch_layers = layers, pooling, of_patches
         self._views = [(), *(FLIP_AXES[flip] for flip in flips)]
-        self._mean: Tensor
-        self._std: Tensor
-        self.register_buffer("_mean", 255 * torch.tensor(pretrained.mean).view(1, 3, 1, 1))
-        self.register_buffer("_std", 255 * torch.tensor(pretrained.std).view(1, 3, 1, 1))
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the features and the last feature map of photographs.
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Return the features and the last feature map of photographs, and their patch map where it is wanted.
 
         Parameters
         ----------
@@ -122,17 +240,77 @@ class FeatureNetwork(torch.nn.Module):
             The pooled layers one after the other, each by every pooling in turn.
         feature_map : Tensor of float32, shape (n_images, n_channels, rows, columns)
             The last of the layers, of the photographs as they lie.
+        patch_map : Tensor of float32, shape (n_images, rows, columns, n_channels)
+            See `make_patch_map`; of the photographs as they lie.
         """
-        normalised = (images.permute(0, 3, 1, 2).float() - self._mean) / self._std
+        normalised = self.normalise(images)
         # One batch of all views: a network per view would be a graph as many times larger to export, load and hold.
-        maps = self._maps(torch.cat([normalised.flip(axes) if axes else normalised for axes in self._views]))
-        pooled = torch.cat([_pool(map_.flatten(2), how) for map_ in maps for how in self.pooling], 1)
-        views = (len(self._views), -1)
-        return pooled.unflatten(0, views).mean(0), maps[-1].unflatten(0, views)[0]
+        maps = self.maps(torch.cat([normalised.flip(axes) if axes else normalised for axes in self._views]))
+        pooled = torch.cat([_pool(maps[layer].flatten(2), how) for layer in self.layers for how in self.pooling], 1)
+        as_they_lie = {layer: map_.unflatten(0, (len(self._views), -1))[0] for layer, map_ in maps.items()}
+        features = pooled.unflatten(0, (len(self._views), -1)).mean(0)
+        if not self.patch_layers:
+            return features, as_they_lie[self.layers[-1]]
+        patch_map = make_patch_map([as_they_lie[layer] for layer in self.patch_layers])
+        return features, as_they_lie[self.layers[-1]], patch_map
 
-    def _maps(self, images: Tensor) -> list[Tensor]:
-        maps = self._extractor(images)
-        return [as_map(maps[layer]) for layer in self.layers]
+
+def make_patch_map(maps: Sequence[Tensor]) -> Tensor:
+    """Return what a network sees around every position of a photograph, by its direction alone.
+
+    As in PatchCore (Roth et al., CVPR 2022) each map is averaged over neighbourhoods of 3 x 3 and brought to the size
+    of the finest, and all are put one after the other. The length of the vectors follows exposure and contrast, and is
+    left out.
+
+    Parameters
+    ----------
+    maps : sequence of Tensor of float32, shape (n_images, n_channels, rows, columns)
+        Of square photographs; sizes and numbers of channels may differ.
+
+    Returns
+    -------
+    Tensor of float32, shape (n_images, rows, columns, n_all_channels)
+        Unit vectors.
+    """
+    side = max(map_.shape[-1] for map_ in maps)
+    averaged = [functional.avg_pool2d(map_, 3, 1, 1, count_include_pad=False) for map_ in maps]
+    resized = [
+        map_ if map_.shape[-1] == side else functional.interpolate(map_, (side, side), mode="bilinear")
+        for map_ in averaged
+    ]
+    return functional.normalize(torch.cat(resized, 1), dim=1).permute(0, 2, 3, 1)
+
+
+def patch_layers(network: torch.nn.Module, image_size: int) -> list[str]:
+    """Name the layers whose maps make a patch map where params.yaml names none.
+
+    Those before see edges, which every part has; the last see what the photographs they were trained on show.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        In evaluation mode.
+    image_size : int
+        Side of the input in pixels.
+
+    Returns
+    -------
+    list of str
+        The last map of an eighth of the size and the last of a sixteenth, as far as there are such.
+
+    Raises
+    ------
+    ConfigError
+        If no layer has positions.
+    """
+    layers = [layer for layer in bottlenecks(network, image_size) if _has_positions(layer.shape)]
+    by_side = {_map_side(layer.shape): layer.name for layer in layers}
+    chosen = [by_side[image_size // stride] for stride in _PATCH_STRIDES if image_size // stride in by_side]
+    return chosen or [last_with_positions(layers, image_size)]
+
+
+def _map_side(shape: tuple[int, ...]) -> int:
+    return shape[-1] if len(shape) == 4 else math.isqrt(shape[1])
 
 
 def last_feature_map(network: torch.nn.Module, image_size: int) -> str:

@@ -1,6 +1,6 @@
 """Feature vectors of photographs: computed once per image and backbone, kept with what they were computed from."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from zipfile import BadZipFile
@@ -83,6 +83,30 @@ def extract_features(
             cache.write(origin, {name: vector.astype("<f4").tobytes() for name, vector in computed.items()})
     vectors = np.stack([known[name] for name in rows["pixels_sha256"]])
     return Features(vectors, rows["sha256"].to_numpy(dtype=str), fingerprint)
+
+
+def iterate_patch_maps(
+    network_path: str | Path, rows: pd.DataFrame, decoding: Decoding = AS_STORED
+) -> Iterator[np.ndarray]:
+    """Yield the patch map of every image of a manifest, computing no more than a batch ahead.
+
+    Parameters
+    ----------
+    network_path : str or Path
+        ONNX file of a network with the output ``patch_map``.
+    rows : DataFrame
+        Rows of a manifest.
+    decoding : Decoding
+        The one ``prepare`` used.
+
+    Yields
+    ------
+    ndarray of float32, shape (rows, columns, n_channels)
+    """
+    model = OnnxModel(Path(network_path).read_bytes(), str(network_path))
+    pixels = (resize(image, model.image_size) for image in iterate_pixels(rows, decoding))
+    for batch in one_ahead(batches(pixels, BATCH_SIZE)):
+        yield from model.run(np.stack(batch), "patch_map")
 
 
 def origin_of(backbone_sha256: str) -> str:

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from sklearn.metrics import roc_auc_score
 
 from inspection.data.images import AS_STORED, Decoding, decode_file, resize
 from inspection.data.manifest import read_manifest
@@ -55,6 +56,21 @@ def test_every_voter_says_of_the_raw_file_what_the_pipeline_recorded(tiny_projec
         for vote in verdict.votes:
             assert vote.defect_proba == pytest.approx(row[vote.voter], abs=1e-5)
             assert (vote.label == "defective") == (row[vote.voter] >= inspector.rules.threshold)
+
+
+def test_a_detector_votes_as_it_did_in_the_pipeline(detecting_project):
+    inspector = Inspector(detecting_project / "models")
+    detector = f"{BACKBONE}_patch_memory"
+    assert inspector.voters == ("baseline_cnn", f"{BACKBONE}_svm", detector)
+    rows = pd.read_csv(detecting_project / "metrics" / "curves" / "predictions.csv")
+    votes = []
+    for row in rows.to_dict("records"):
+        verdict = inspector.inspect((detecting_project / row["path"]).read_bytes(), row["path"])
+        assert [vote.defect_proba for vote in verdict.votes] == pytest.approx(
+            [row[voter] for voter in inspector.voters], abs=1e-5
+        )
+        votes.append(verdict.votes[-1].defect_proba)
+    assert roc_auc_score(rows["actual"] == "defective", votes) > 0.8
 
 
 def test_training_features_are_what_the_backbone_gives_for_the_raw_file(tiny_project, models_folder):

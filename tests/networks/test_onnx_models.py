@@ -62,11 +62,18 @@ def test_nor_in_a_later_batch(divides):
 
 def test_networks_run_together_as_they_do_alone(divides):
     few, many = photographs(2, 4), photographs(*range(2, 40))
-    together = run_together([Run(divides, many, "defect_proba"), Run(divides, few, "feature_map")])
-    assert np.array_equal(together[0], divides.run(many, "defect_proba"))
-    assert np.array_equal(together[1], divides.run(few, "feature_map"))
+    together = run_together([Run(divides, many, ("defect_proba",)), Run(divides, few, ("feature_map",))])
+    assert np.array_equal(together[0][0], divides.run(many, "defect_proba"))
+    assert np.array_equal(together[1][0], divides.run(few, "feature_map"))
     with pytest.raises(ModelsError, match="feature_map is NaN or infinite for 1 of 2"):
-        run_together([Run(divides, few, "defect_proba"), Run(divides, photographs(5, 0), "feature_map")])
+        run_together([Run(divides, few, ("defect_proba",)), Run(divides, photographs(5, 0), ("feature_map",))])
+
+
+def test_several_outputs_of_one_pass(divides):
+    images = photographs(2, 4, 6)
+    [(proba, map_)] = run_together([Run(divides, images, ("defect_proba", "feature_map"))])
+    assert np.array_equal(proba, divides.run(images, "defect_proba"))
+    assert np.array_equal(map_, divides.run(images, "feature_map"))
 
 
 def test_the_number_of_threads_changes_no_byte(tmp_path, monkeypatch):

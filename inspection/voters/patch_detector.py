@@ -1,0 +1,252 @@
+"""A detector that remembers patches of good parts: what lies far from all of them is a defect, and where it lies.
+
+After PatchCore (Roth et al., CVPR 2022), with three differences: patches are compared by their direction alone, since
+exposure and contrast change their length; there is one memory per fold, made without its photographs, and all of them
+serve; and what a distance means is learned from photographs that the memory does not hold.
+
+A patch map is an ndarray of float32, shape (rows, columns, n_channels), of unit vectors: what a network sees at every
+position of a photograph, see `inspection.networks.pretrained.make_patch_map`.
+"""
+
+import io
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+from joblib import Parallel, delayed
+from scipy.special import expit
+from sklearn.metrics import roc_auc_score
+
+from inspection.array_files import write_arrays
+from inspection.calibration import fit_logistic
+from inspection.errors import DataError, ModelsError
+from inspection.labels import CLASS_NAMES, DEFECTIVE, NON_DEFECTIVE
+from inspection.threads import single_threaded_libraries
+from inspection.voters.patch_memory import PatchMemory, remember
+
+TOP_SHARES = (0.0, 0.005, 0.01, 0.02, 0.05, 0.1)
+"""Of the positions of a photograph, the farthest of which are averaged: what is tried; 0 is the farthest alone."""
+USUAL_SHARE = 0.999
+"""Of the patches of good parts, those that a map calls usual."""
+
+_N_CANDIDATES = 50_000
+"""Patches that a memory is chosen from, of as many good parts as there are."""
+_KEYS = ("mean", "components", "patches")
+"""Arrays of a `PatchMemory`."""
+_SETTINGS = ("top_share", "slope", "intercept", "usual")
+"""Numbers of a `PatchDetector`."""
+
+ReadPatchMaps = Callable[[np.ndarray], Iterable[np.ndarray]]
+"""Called with positions of photographs, yields the patch map of each."""
+
+
+def top_mean(distances: np.ndarray, share: float) -> np.ndarray:
+    """Return the mean of the largest distances of every photograph.
+
+    Parameters
+    ----------
+    distances : ndarray of float32, shape (n_images, rows, columns)
+    share : float in [0, 1]
+        Of the positions that are averaged, at least one: 0 takes the largest.
+
+    Returns
+    -------
+    ndarray of float, shape (n_images,)
+    """
+    flat = distances.reshape(len(distances), -1)
+    n_largest = max(1, round(share * flat.shape[1]))
+    return np.partition(flat, -n_largest, axis=1)[:, -n_largest:].mean(axis=1, dtype=float)
+
+
+@dataclass(frozen=True)
+class PatchDetector:
+    """Memories of good parts, one per fold and made without it, and what their distances mean.
+
+    Attributes
+    ----------
+    memories : tuple of PatchMemory
+    top_share : float in [0, 1]
+        Of the positions whose distances make the score of a photograph, see `top_mean`.
+    slope : float, >= 0
+        Of the sigmoid: P(defective) by one memory is ``1 / (1 + exp(-(slope * score + intercept)))``.
+    intercept : float
+    usual : float, > 0
+        Distance up to which `USUAL_SHARE` of the patches of good parts lie that the memory does not hold.
+    """
+
+    memories: tuple[PatchMemory, ...]
+    top_share: float
+    slope: float
+    intercept: float
+    usual: float
+
+    def defect_proba(self, patch_maps: np.ndarray) -> np.ndarray:
+        """Return P(defective).
+
+        Parameters
+        ----------
+        patch_maps : ndarray of float32, shape (n_images, rows, columns, n_channels)
+
+        Returns
+        -------
+        ndarray of float, shape (n_images,), in [0, 1]
+        """
+        return np.mean([self.calibrate(memory.distances(patch_maps)) for memory in self.memories], axis=0)
+
+    def calibrate(self, distances: np.ndarray) -> np.ndarray:
+        """Return the P(defective) that the distances to one memory stand for.
+
+        Parameters
+        ----------
+        distances : ndarray of float32, shape (n_images, rows, columns)
+
+        Returns
+        -------
+        ndarray of float, shape (n_images,), in [0, 1]
+        """
+        return expit(self.slope * top_mean(distances, self.top_share) + self.intercept)
+
+
+@dataclass(frozen=True)
+class TrainedDetector:
+    """A detector, and what it says of the training images.
+
+    Attributes
+    ----------
+    detector : PatchDetector
+    out_of_fold : ndarray of float, shape (n_images,), in [0, 1]
+        P(defective) of each training image by the memory that was made without its fold.
+    """
+
+    detector: PatchDetector
+    out_of_fold: np.ndarray
+
+
+def train_patch_detector(
+    read_maps: ReadPatchMaps,
+    labels: np.ndarray,
+    weights: np.ndarray,
+    folds: np.ndarray,
+    n_components: int,
+    n_patches: int,
+    seed: int,
+) -> TrainedDetector:
+    """Make a memory of good parts without each fold, score that fold with it, and calibrate the scores.
+
+    Every photograph is read twice if it is good, else once; patch maps are not kept.
+
+    Parameters
+    ----------
+    read_maps : callable
+        See `ReadPatchMaps`.
+    labels : ndarray of int, shape (n_images,)
+    weights : ndarray of float, shape (n_images,)
+        Of the calibration.
+    folds : ndarray of int, shape (n_images,)
+    n_components, n_patches : int
+        See `remember`; of each memory.
+    seed : int
+
+    Returns
+    -------
+    TrainedDetector
+        The same for any number of threads.
+
+    Raises
+    ------
+    DataError
+        If there are no good parts outside some fold, or no defective parts.
+    """
+    _check(labels, folds)
+    numbers, places = np.unique(folds, return_inverse=True)
+    good = np.flatnonzero(labels == NON_DEFECTIVE)
+    n_wanted = _N_CANDIDATES * len(numbers) // (len(numbers) - 1)
+    samples = _sample(read_maps(good), -(-n_wanted // len(good)), np.random.default_rng(seed))
+    sampled_folds = np.repeat(places[good], [len(sample) for sample in samples])
+    candidates = np.concatenate(samples)
+    order = np.random.default_rng(seed).permutation(len(candidates))
+    candidates, sampled_folds = candidates[order], sampled_folds[order]
+    with single_threaded_libraries():
+        memories = Parallel(n_jobs=-1, prefer="threads")(
+            delayed(remember)(candidates[sampled_folds != fold], n_components, n_patches)
+            for fold in range(len(numbers))
+        )
+        distances = np.stack(
+            [
+                memories[place].distances(patch_map[np.newaxis])[0]
+                for place, patch_map in zip(places, read_maps(np.arange(len(labels))), strict=True)
+            ]
+        )
+    return _calibrated(tuple(memories), distances, labels, weights)
+
+
+def _check(labels: np.ndarray, folds: np.ndarray) -> None:
+    if not np.any(labels == DEFECTIVE):
+        raise DataError(f"no training image is {CLASS_NAMES[DEFECTIVE]}, so no score of a detector can be calibrated.")
+    of_good = set(folds[labels == NON_DEFECTIVE])
+    if len(of_good) < 2:
+        raise DataError(
+            f"all training images labelled {CLASS_NAMES[NON_DEFECTIVE]} lie in {len(of_good)} fold, so nothing can be "
+            "remembered without it. Add photographs of other groups."
+        )
+
+
+def _sample(patch_maps: Iterable[np.ndarray], n_per_image: int, random: np.random.Generator) -> list[np.ndarray]:
+    """Take so many patches of each photograph, or all, at random."""
+    flat = (patch_map.reshape(-1, patch_map.shape[-1]) for patch_map in patch_maps)
+    return [patches[random.permutation(len(patches))[:n_per_image]] for patches in flat]
+
+
+def _calibrated(
+    memories: tuple[PatchMemory, ...], distances: np.ndarray, labels: np.ndarray, weights: np.ndarray
+) -> TrainedDetector:
+    """Choose what makes the score of a photograph, and fit the sigmoid; all out of fold."""
+    top_share = max(TOP_SHARES, key=lambda share: roc_auc_score(labels, top_mean(distances, share)))
+    slope, intercept = fit_logistic(top_mean(distances, top_share).reshape(-1, 1), labels, weights)
+    usual = float(np.quantile(distances[labels == NON_DEFECTIVE], USUAL_SHARE, method="higher"))
+    detector = PatchDetector(memories, top_share, float(slope[0]), intercept, usual)
+    return TrainedDetector(detector, detector.calibrate(distances))
+
+
+def write_patch_detector(path: str | Path, detector: PatchDetector) -> None:
+    """Write a detector as ``.npz``, in one step; the same detector gives the same bytes.
+
+    Parameters
+    ----------
+    path : str or Path
+    detector : PatchDetector
+    """
+    arrays = {
+        f"{key}_{number}": getattr(memory, key) for number, memory in enumerate(detector.memories) for key in _KEYS
+    }
+    settings = {key: np.array(getattr(detector, key)) for key in ("top_share", "slope", "intercept", "usual")}
+    write_arrays(path, settings | {"n_memories": np.array(len(detector.memories))} | arrays)
+
+
+def read_patch_detector(data: bytes, name: str) -> PatchDetector:
+    """Read a detector from the bytes of its file.
+
+    Parameters
+    ----------
+    data : bytes
+    name : str
+        Of the file, for error messages.
+
+    Returns
+    -------
+    PatchDetector
+
+    Raises
+    ------
+    ModelsError
+        If the content is not a detector.
+    """
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+            n_memories = int(arrays["n_memories"])
+            memories = (PatchMemory(*(arrays[f"{key}_{number}"] for key in _KEYS)) for number in range(n_memories))
+            return PatchDetector(tuple(memories), *(float(arrays[key]) for key in _SETTINGS))
+    except (OSError, ValueError, KeyError, EOFError, TypeError, RuntimeError, BadZipFile) as problem:
+        raise ModelsError(f"{name} is not a patch memory ({problem}); delete it and run `dvc repro`.") from problem

@@ -1,0 +1,51 @@
+"""Train one detector on what one backbone sees of good parts."""
+
+import argparse
+from collections.abc import Iterator
+from itertools import count
+
+import numpy as np
+
+from inspection.config import load_params
+from inspection.data.images import Decoding
+from inspection.data.manifest import read_training_rows
+from inspection.voters.cards import TrainedFiles, write_card
+from inspection.voters.features import iterate_patch_maps
+from inspection.voters.patch_detector import train_patch_detector, write_patch_detector
+from stages.running import progress, run_stage
+
+
+def train() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--backbone", required=True)
+    parser.add_argument("--detector", required=True)
+    arguments = parser.parse_args()
+    params = load_params()
+    voter = f"{arguments.backbone}_{arguments.detector}"
+    is_shared = params.patch_memory.image_size == params.features.image_size
+    network = f"backbones/{arguments.backbone}.onnx" if is_shared else f"patches/{arguments.backbone}/network.onnx"
+    rows = read_training_rows("data/manifest.csv")
+    passes = count(1)
+
+    def read_maps(positions: np.ndarray) -> Iterator[np.ndarray]:
+        some = rows.iloc[positions]
+        maps = iterate_patch_maps(f"models/{network}", some, Decoding.of(params.data.decoding))
+        return progress(maps, f"{voter}, pass {next(passes)} of 2", len(some))
+
+    trained = train_patch_detector(
+        read_maps,
+        rows["label"].to_numpy(),
+        rows["weight"].to_numpy(),
+        rows["fold"].to_numpy(),
+        params.patch_memory.components,
+        params.patch_memory.patches,
+        params.seed,
+    )
+    write_patch_detector(f"models/{voter}.npz", trained.detector)
+    files = {"network": network, "memory": f"{voter}.npz"}
+    card = TrainedFiles(arguments.detector, files, {"top_share": trained.detector.top_share})
+    write_card("metrics/training", "models", voter, card, rows, trained.out_of_fold)
+
+
+if __name__ == "__main__":
+    run_stage(train)

@@ -1,0 +1,159 @@
+"""A detector that remembers patches of good parts, on patch maps that are made up."""
+
+from dataclasses import astuple
+
+import numpy as np
+import pytest
+
+from inspection.errors import DataError, ModelsError
+from inspection.voters.patch_detector import (
+    PatchDetector,
+    read_patch_detector,
+    top_mean,
+    train_patch_detector,
+    write_patch_detector,
+)
+
+SIDE, N_CHANNELS = 6, 12
+N_FOLDS = 3
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    return (vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)).astype(np.float32)
+
+
+class Parts:
+    """Good parts look the same but for noise; a defect is a patch of another kind at a place of its own."""
+
+    def __init__(self, n_good: int = 30, n_defective: int = 12):
+        random = np.random.default_rng(0)
+        texture = random.normal(size=(SIDE, SIDE, N_CHANNELS))
+        self.labels = np.array([0] * n_good + [1] * n_defective)
+        self.folds = np.arange(n_good + n_defective) % N_FOLDS
+        maps = texture + 0.2 * random.normal(size=(n_good + n_defective, SIDE, SIDE, N_CHANNELS))
+        self.places = random.integers(0, SIDE, (n_good + n_defective, 2))
+        for number in np.flatnonzero(self.labels):
+            row, column = self.places[number]
+            maps[number, row, column] = 2 * random.normal(size=N_CHANNELS)
+        self.maps = unit(maps)
+        self.weights = np.ones(len(self.labels))
+        self.read: list[list[int]] = []
+
+    def read_maps(self, positions: np.ndarray):
+        self.read.append(positions.tolist())
+        return iter(self.maps[positions])
+
+    def train(self, n_components: int = 8, n_patches: int = 200, seed: int = 0):
+        return train_patch_detector(
+            self.read_maps, self.labels, self.weights, self.folds, n_components, n_patches, seed
+        )
+
+
+@pytest.fixture(scope="module")
+def parts() -> Parts:
+    return Parts()
+
+
+@pytest.fixture(scope="module")
+def trained(parts):
+    return parts.train()
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0.0, 9.0), (0.1, 9.0), (0.2, 8.5), (0.3, 8.0), (1.0, 4.5)])
+def test_top_mean(share, expected):
+    distances = np.random.default_rng(0).permutation(10).reshape(1, 2, 5).astype(np.float32)
+    assert top_mean(distances, share) == pytest.approx([expected])
+
+
+def test_defects_are_found_out_of_fold(parts, trained):
+    is_defect = parts.labels == 1
+    assert trained.out_of_fold[is_defect].min() > 0.5 > trained.out_of_fold[~is_defect].max()
+
+
+def test_a_fold_is_scored_by_the_memory_made_without_it(parts, trained):
+    """A good part that lies in the memory would be nearer to it than out of fold."""
+    for fold, memory in enumerate(trained.detector.memories):
+        rows = np.flatnonzero(parts.folds == fold)
+        expected = trained.detector.calibrate(memory.distances(parts.maps[rows]))
+        np.testing.assert_allclose(trained.out_of_fold[rows], expected, rtol=1e-5)
+        good = rows[parts.labels[rows] == 0]
+        others = [other for other in trained.detector.memories if other is not memory]
+        assert memory.distances(parts.maps[good]).mean() > max(o.distances(parts.maps[good]).mean() for o in others)
+
+
+def test_memories_hold_good_parts_alone(parts):
+    """What only defects look like changes no memory."""
+    others = Parts()
+    others.maps[others.labels == 1] = unit(np.random.default_rng(9).normal(size=(12, SIDE, SIDE, N_CHANNELS)))
+    for one, other in zip(parts.train().detector.memories, others.train().detector.memories, strict=True):
+        for array, same in zip(astuple(one), astuple(other), strict=True):
+            np.testing.assert_array_equal(array, same)
+
+
+def test_served_is_the_mean_of_the_memories(parts, trained):
+    maps = parts.maps[:5]
+    expected = np.mean([trained.detector.calibrate(m.distances(maps)) for m in trained.detector.memories], axis=0)
+    np.testing.assert_allclose(trained.detector.defect_proba(maps), expected)
+
+
+def test_good_photographs_are_read_twice_and_defective_ones_once():
+    parts = Parts()
+    parts.train()
+    assert parts.read == [np.flatnonzero(parts.labels == 0).tolist(), list(range(len(parts.labels)))]
+
+
+def test_usual_is_what_patches_of_good_parts_rarely_exceed(parts, trained):
+    distances = np.concatenate(
+        [
+            m.distances(parts.maps[(parts.folds == fold) & (parts.labels == 0)])
+            for fold, m in enumerate(trained.detector.memories)
+        ]
+    )
+    assert np.mean(distances > trained.detector.usual) <= 0.001
+    assert distances.max() >= trained.detector.usual
+
+
+def test_the_seed_decides(parts):
+    first, again, other = parts.train(seed=1), parts.train(seed=1), parts.train(seed=2)
+    np.testing.assert_array_equal(first.out_of_fold, again.out_of_fold)
+    assert not np.array_equal(first.detector.memories[0].patches, other.detector.memories[0].patches)
+
+
+def test_a_file_says_what_was_written(trained, parts, tmp_path):
+    paths = [tmp_path / name for name in ("a.npz", "b.npz")]
+    for path in paths:
+        write_patch_detector(path, trained.detector)
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+    again = read_patch_detector(paths[0].read_bytes(), "a.npz")
+    assert isinstance(again, PatchDetector)
+    np.testing.assert_array_equal(again.defect_proba(parts.maps), trained.detector.defect_proba(parts.maps))
+    assert again.usual == trained.detector.usual
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda data: data[: len(data) // 2], lambda data: b"", lambda data: b"PK" + data[2:900]]
+)
+def test_a_damaged_file_is_named(trained, tmp_path, damage):
+    write_patch_detector(tmp_path / "a.npz", trained.detector)
+    with pytest.raises(ModelsError, match=r"^a\.npz is not a patch memory \(.*\); delete it and run `dvc repro`\.$"):
+        read_patch_detector(damage((tmp_path / "a.npz").read_bytes()), "a.npz")
+
+
+def test_without_defects_nothing_can_be_calibrated():
+    parts = Parts(n_defective=0)
+    with pytest.raises(DataError, match="^no training image is defective"):
+        parts.train()
+
+
+@pytest.mark.parametrize("n_good", [0, 1])
+def test_good_parts_in_too_few_folds(n_good):
+    with pytest.raises(
+        DataError, match=f"labelled non_defective lie in {n_good} fold.*Add photographs of other groups"
+    ):
+        Parts(n_good=n_good).train()
+
+
+def test_few_patches_are_all_remembered():
+    parts = Parts(n_good=3, n_defective=3)
+    detector = parts.train(n_components=100, n_patches=10_000).detector
+    assert [memory.patches.shape for memory in detector.memories] == [(2 * SIDE * SIDE, N_CHANNELS)] * N_FOLDS
