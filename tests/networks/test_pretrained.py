@@ -6,19 +6,24 @@ import torch
 import torchvision
 from torch.nn import functional
 
-from inspection.config import FeatureParams
+from inspection.config import FeatureParams, PatchParams
 from inspection.errors import ConfigError
 from inspection.files import sha256_file
+from inspection.networks.graph import bottlenecks
 from inspection.networks.onnx_export import export_onnx
-from inspection.networks.onnx_models import OnnxModel
+from inspection.networks.onnx_models import OnnxModel, Run, run_together
 from inspection.networks.pretrained import (
     FeatureNetwork,
     as_map,
     build_feature_network,
     export_backbone,
+    export_patch_network,
     last_feature_map,
+    make_patch_map,
+    patch_layers,
 )
 from inspection.networks.sources import PretrainedNetwork
+from inspection.networks.weights import load_pretrained
 from tests.networks.hub import save_published, use_hub
 
 SIZE = 64
@@ -218,6 +223,69 @@ def test_tokens_before_the_patches_are_dropped(n_prefix, side):
 def test_a_map_stays_as_it_is():
     map_ = torch.rand(2, 3, 4, 5)
     assert as_map(map_) is map_
+
+
+def patch_params(**changes) -> PatchParams:
+    return PatchParams(**{"image_size": SIZE, "layers": {}, "components": 8, "patches": 10} | changes)
+
+
+def test_a_patch_map_says_in_which_direction_each_position_points():
+    """Written out by hand: averaged over 3 x 3, the coarser enlarged, one after the other, of length 1."""
+    random = np.random.default_rng(0)
+    fine, coarse = (torch.from_numpy(random.normal(size=(2, 5, side, side))) for side in (8, 4))
+    map_ = make_patch_map([fine, coarse]).numpy()
+    assert map_.shape == (2, 8, 8, 10)
+    np.testing.assert_allclose(np.linalg.norm(map_, axis=3), 1)
+    inside = fine[:, :, 2:5, 3:6].mean((2, 3)).numpy()
+    corner = fine[:, :, :2, :2].mean((2, 3)).numpy()
+    for position, expected in (((3, 4), inside), ((0, 0), corner)):
+        direction = map_[:, *position, :5]
+        direction = direction / np.linalg.norm(direction, axis=1, keepdims=True)
+        np.testing.assert_allclose(direction, expected / np.linalg.norm(expected, axis=1, keepdims=True))
+    brighter = make_patch_map([3 * fine, 3 * coarse]).numpy()
+    np.testing.assert_allclose(brighter, map_)
+
+
+@pytest.mark.parametrize("flips", [[], ["horizontal"]])
+def test_patches_and_features_come_from_one_pass(tmp_path, flips):
+    layers, patches = ["blocks.0", "blocks.1"], patch_params(layers={"efficientnet_lite0": ["blocks.1", "blocks.2"]})
+    params = feature_params(layers={"efficientnet_lite0": layers}, flips=flips)
+    export_backbone("efficientnet_lite0", params, tmp_path / "a.onnx", patches)
+    export_backbone("efficientnet_lite0", params, tmp_path / "without.onnx")
+    export_patch_network("efficientnet_lite0", params, patches, tmp_path / "patches.onnx")
+    both, without, alone = (
+        OnnxModel((tmp_path / name).read_bytes(), name) for name in ("a.onnx", "without.onnx", "patches.onnx")
+    )
+    assert both.metadata["patch_layers"] == alone.metadata["patch_layers"] == "blocks.1 blocks.2"
+    images = random_images(2)
+    [(features, patch_map)] = run_together([Run(both, images, ("features", "patch_map"))])
+    np.testing.assert_allclose(features, without.run(images, "features"), atol=1e-5)
+    np.testing.assert_allclose(patch_map, alone.run(images, "patch_map"), atol=1e-5)
+    assert patch_map.shape == (2, SIZE // 4, SIZE // 4, 24 + 40)
+    assert patch_map.std(axis=(1, 2)).max() > 0.01, "positions must not all look the same"
+
+
+@pytest.mark.parametrize("size", [64, 96])
+def test_the_last_maps_of_an_eighth_and_of_a_sixteenth_are_compared(size):
+    network = load_pretrained("efficientnet_lite0").network
+    sides = {layer.name: layer.shape[-1] for layer in bottlenecks(network, size) if len(layer.shape) == 4}
+    chosen = patch_layers(network, size)
+    assert [sides[name] for name in chosen] == [size // 8, size // 16]
+    names = list(sides)
+    for name in chosen:
+        assert all(sides[later] < sides[name] for later in names[names.index(name) + 1 :])
+
+
+def test_a_transformer_has_maps_of_one_size():
+    assert patch_layers(small_transformer(), SIZE) == ["encoder.ln"]
+
+
+def test_unknown_layer_of_a_patch_map():
+    patches = patch_params(layers={"efficientnet_lite0": ["blocks.99"]})
+    with pytest.raises(ConfigError, match=r"^patch_memory\.layers\.efficientnet_lite0: .*'blocks\.99'"):
+        export_backbone("efficientnet_lite0", feature_params(), "unused", patches)
+    with pytest.raises(ConfigError, match=r"^patch_memory\.layers\.efficientnet_lite0: .*'blocks\.99'"):
+        export_patch_network("efficientnet_lite0", feature_params(), patches, "unused")
 
 
 def test_unknown_layer_names_the_backbone():
