@@ -8,6 +8,12 @@ import numpy as np
 
 from inspection.files import replacing
 
+DAMAGED_ARRAYS_ERRORS = (OSError, ValueError, KeyError, EOFError, TypeError, RuntimeError, zipfile.BadZipFile)
+"""What reading arrays raises when the file is damaged or holds others.
+
+RuntimeError covers zipfile's NotImplementedError for an archive whose directory is damaged.
+"""
+
 _UNIX = 3
 """Of the systems that the format of ZIP numbers: the one that is written down, whatever the machine has."""
 _HEADER_BYTES = 4096

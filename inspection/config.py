@@ -298,8 +298,7 @@ class Params(_Section):
     features: FeatureParams
     """What the backbones look at."""
     detectors: Once[Literal["patch_memory"]]
-    """Voters that learn what good parts look like, and show where a part does not; one per backbone and detector.
-    ``[]`` is none."""
+    """Voters that learn what good parts look like, one per backbone and detector: ``patch_memory``. ``[]`` is none."""
     patch_memory: PatchParams
     """The detector ``patch_memory``."""
     networks: Once[str] = Field(min_length=1)

@@ -238,6 +238,10 @@ def _shifted(correlations: np.ndarray, transforms: np.ndarray) -> RoughRegistrat
 
 
 def _correlate_discs(first: np.ndarray, second: np.ndarray, transform: np.ndarray) -> float:
-    """Return the correlation of two textures inside the compared disc, after a transform at half the size."""
+    """Return the correlation of two textures inside the compared disc, after a transform at half the size.
+
+    -1 where one of them shows nothing there.
+    """
     moved = cv2.warpAffine(second, transform, _HALF_SIZE, flags=_BACKWARDS)
-    return cv2.computeECC(first, moved, _COMPARED_DISC)
+    correlation = cv2.computeECC(first, moved, _COMPARED_DISC)
+    return correlation if np.isfinite(correlation) else -1.0

@@ -3,12 +3,11 @@
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
 
-from inspection.array_files import write_arrays
+from inspection.array_files import DAMAGED_ARRAYS_ERRORS, write_arrays
 from inspection.content_cache import NO_CACHE, ContentCache, describe_origin
 from inspection.data.images import AS_STORED, Decoding, resize
 from inspection.data.manifest import iterate_pixels
@@ -16,8 +15,6 @@ from inspection.errors import DataError
 from inspection.files import sha256_bytes
 from inspection.networks.onnx_models import BATCH_SIZE, OnnxModel, batches, one_ahead
 
-_DAMAGED_ARRAY_ERRORS = (OSError, ValueError, KeyError, EOFError, TypeError, RuntimeError, BadZipFile)
-"""RuntimeError covers zipfile's NotImplementedError for an archive whose directory is damaged."""
 KEPT_TOGETHER = 8 * BATCH_SIZE
 """Images whose vectors are kept at once: an interrupted run loses at most these."""
 
@@ -169,7 +166,7 @@ def read_features(path: str | Path, rows: pd.DataFrame) -> Features:
         # Opened here: NumPy leaves open what turns out to be no archive.
         with Path(path).open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
             features = Features(arrays["vectors"], arrays["image_sha256"], str(arrays["backbone_sha256"]))
-    except _DAMAGED_ARRAY_ERRORS as problem:
+    except DAMAGED_ARRAYS_ERRORS as problem:
         raise DataError(f"{path} is missing or damaged ({problem}); run `dvc repro`.") from problem
     if features.image_sha256.tolist() != rows["sha256"].tolist():
         raise DataError(f"{path} was computed for other images than the manifest lists; run `dvc repro`.")

@@ -5,12 +5,11 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from math import ceil
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 from sklearn.utils import gen_batches
 
-from inspection.array_files import write_arrays
+from inspection.array_files import DAMAGED_ARRAYS_ERRORS, write_arrays
 from inspection.errors import ModelsError
 from inspection.threads import single_threaded_libraries
 
@@ -192,7 +191,7 @@ def read_guard(data: bytes, name: str) -> Guard:
             )
         if guard.bank.shape != (len(guard.paths), guard.mean.size):
             raise ValueError(f"a bank of shape {guard.bank.shape}, as another version of this project wrote it")
-    except (OSError, ValueError, KeyError, EOFError, TypeError, RuntimeError, BadZipFile) as problem:
+    except DAMAGED_ARRAYS_ERRORS as problem:
         raise ModelsError(f"{name} is not a guard ({problem}); delete it and run `dvc repro`.") from problem
     return guard
 

@@ -3,8 +3,8 @@
 For a single photograph that is most of it.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Protocol
 
 import numpy as np
 from sklearn.base import ClassifierMixin
@@ -18,9 +18,10 @@ _BATCH = 256
 """Images that go through the trees at once, for bounded memory."""
 
 
-class JointModels(Protocol):
+class JointModels(ABC):
     """Several models that say together what each says alone."""
 
+    @abstractmethod
     def raw_scores(self, features: np.ndarray) -> np.ndarray:
         """Return what every model says before calibration.
 
@@ -34,7 +35,7 @@ class JointModels(Protocol):
         """
 
 
-class JointSVMs:
+class JointSVMs(JointModels):
     """SVMs of two classes that were trained on parts of the same rows, and so share most of their support vectors.
 
     LIBSVM goes through the support vectors of each SVM, one number after the other. Here the distances to all of them,
@@ -57,16 +58,6 @@ class JointSVMs:
         self._models = [(model._gamma, model.dual_coef_[0], model.intercept_[0]) for model in models]
 
     def raw_scores(self, features: np.ndarray) -> np.ndarray:
-        """Return the decision function of every SVM.
-
-        Parameters
-        ----------
-        features : ndarray of float, shape (n_images, n_features)
-
-        Returns
-        -------
-        ndarray of float, shape (n_models, n_images)
-        """
         features = np.asarray(features, float)
         squares = np.einsum("ij,ij->i", features, features)
         distances = squares[:, np.newaxis] + self._squares - 2 * features @ self._vectors.T
@@ -78,7 +69,7 @@ class JointSVMs:
         )
 
 
-class JointForests:
+class JointForests(JointModels):
     """Forests of two classes, all trees of which are gone through level by level.
 
     scikit-learn checks every tree again, which takes many times as long as asking it about one photograph. The
@@ -106,16 +97,6 @@ class JointForests:
         self._n_models = len(models)
 
     def raw_scores(self, features: np.ndarray) -> np.ndarray:
-        """Return P(defective) by every forest.
-
-        Parameters
-        ----------
-        features : ndarray of float, shape (n_images, n_features)
-
-        Returns
-        -------
-        ndarray of float, shape (n_models, n_images), in [0, 1]
-        """
         # What scikit-learn's trees are made for.
         points = np.ascontiguousarray(features, np.float32)
         leaves = np.empty((len(points), len(self._roots)), np.int32)

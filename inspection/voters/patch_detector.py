@@ -1,4 +1,4 @@
-"""A detector that remembers patches of good parts: what lies far from all of them is a defect, and where it lies.
+"""A detector that remembers patches of good parts: a photograph whose patches lie far from all of them is defective.
 
 After PatchCore (Roth et al., CVPR 2022), with three differences: patches are compared by their direction alone, since
 exposure and contrast change their length; there is one memory per fold, made without its photographs, and all of them
@@ -12,14 +12,13 @@ import io
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 from joblib import Parallel, delayed
 from scipy.special import expit
 from sklearn.metrics import roc_auc_score
 
-from inspection.array_files import write_arrays
+from inspection.array_files import DAMAGED_ARRAYS_ERRORS, write_arrays
 from inspection.calibration import fit_logistic
 from inspection.errors import DataError, ModelsError
 from inspection.labels import CLASS_NAMES, DEFECTIVE, NON_DEFECTIVE
@@ -28,14 +27,12 @@ from inspection.voters.patch_memory import PatchMemory, remember
 
 TOP_SHARES = (0.0, 0.005, 0.01, 0.02, 0.05, 0.1)
 """Of the positions of a photograph, the farthest of which are averaged: what is tried; 0 is the farthest alone."""
-USUAL_SHARE = 0.999
-"""Of the patches of good parts, those that a map calls usual."""
 
 _N_CANDIDATES = 50_000
 """Patches that a memory is chosen from, of as many good parts as there are."""
 _KEYS = ("mean", "components", "patches")
 """Arrays of a `PatchMemory`."""
-_SETTINGS = ("top_share", "slope", "intercept", "usual")
+_SETTINGS = ("top_share", "slope", "intercept")
 """Numbers of a `PatchDetector`."""
 
 ReadPatchMaps = Callable[[np.ndarray], Iterable[np.ndarray]]
@@ -72,15 +69,12 @@ class PatchDetector:
     slope : float, >= 0
         Of the sigmoid: P(defective) by one memory is ``1 / (1 + exp(-(slope * score + intercept)))``.
     intercept : float
-    usual : float, > 0
-        Distance up to which `USUAL_SHARE` of the patches of good parts lie that the memory does not hold.
     """
 
     memories: tuple[PatchMemory, ...]
     top_share: float
     slope: float
     intercept: float
-    usual: float
 
     def defect_proba(self, patch_maps: np.ndarray) -> np.ndarray:
         """Return P(defective).
@@ -158,6 +152,11 @@ def train_patch_detector(
     ------
     DataError
         If there are no good parts outside some fold, or no defective parts.
+
+    Notes
+    -----
+    The share of `TOP_SHARES` is chosen on the same scores that are given back, so those are a little optimistic; test
+    images are not involved.
     """
     _check(labels, folds)
     numbers, places = np.unique(folds, return_inverse=True)
@@ -205,8 +204,7 @@ def _calibrated(
     """Choose what makes the score of a photograph, and fit the sigmoid; all out of fold."""
     top_share = max(TOP_SHARES, key=lambda share: roc_auc_score(labels, top_mean(distances, share)))
     slope, intercept = fit_logistic(top_mean(distances, top_share).reshape(-1, 1), labels, weights)
-    usual = float(np.quantile(distances[labels == NON_DEFECTIVE], USUAL_SHARE, method="higher"))
-    detector = PatchDetector(memories, top_share, float(slope[0]), intercept, usual)
+    detector = PatchDetector(memories, top_share, float(slope[0]), intercept)
     return TrainedDetector(detector, detector.calibrate(distances))
 
 
@@ -218,11 +216,11 @@ def write_patch_detector(path: str | Path, detector: PatchDetector) -> None:
     path : str or Path
     detector : PatchDetector
     """
-    arrays = {
-        f"{key}_{number}": getattr(memory, key) for number, memory in enumerate(detector.memories) for key in _KEYS
-    }
-    settings = {key: np.array(getattr(detector, key)) for key in ("top_share", "slope", "intercept", "usual")}
-    write_arrays(path, settings | {"n_memories": np.array(len(detector.memories))} | arrays)
+    arrays = {key: np.array(getattr(detector, key)) for key in _SETTINGS}
+    arrays["n_memories"] = np.array(len(detector.memories))
+    for number, memory in enumerate(detector.memories):
+        arrays |= {f"{key}_{number}": getattr(memory, key) for key in _KEYS}
+    write_arrays(path, arrays)
 
 
 def read_patch_detector(data: bytes, name: str) -> PatchDetector:
@@ -248,5 +246,5 @@ def read_patch_detector(data: bytes, name: str) -> PatchDetector:
             n_memories = int(arrays["n_memories"])
             memories = (PatchMemory(*(arrays[f"{key}_{number}"] for key in _KEYS)) for number in range(n_memories))
             return PatchDetector(tuple(memories), *(float(arrays[key]) for key in _SETTINGS))
-    except (OSError, ValueError, KeyError, EOFError, TypeError, RuntimeError, BadZipFile) as problem:
+    except DAMAGED_ARRAYS_ERRORS as problem:
         raise ModelsError(f"{name} is not a patch memory ({problem}); delete it and run `dvc repro`.") from problem

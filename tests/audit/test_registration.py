@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from inspection.audit.overlays import overlay
-from inspection.audit.registration import doubled, refine, register, register_roughly, warp
+from inspection.audit.registration import RoughRegistration, doubled, refine, register, register_roughly, warp
 from inspection.audit.signatures import make_signatures
 from inspection.audit.spectra import match_spectra
 from inspection.audit.squares import SIDE, central_square, texture
@@ -37,6 +37,15 @@ def test_transform_is_right_to_a_pixel(angle, scale, is_flipped, shift):
     (rough,) = register_roughly(signatures, [(0, 1)], match.alignments)
     assert worst_error(doubled(register(signatures, 0, 1, rough, ANYTHING)), known) < 1.5
     assert worst_error(overlay(signatures, 0, 1, ANYTHING).transform, known) < 1
+
+
+def test_a_way_that_shows_nothing_hides_no_other():
+    """Where the second photograph lies outside the first, there is no correlation at all."""
+    signatures = make_signatures(moved_copy(known_transform(0, 1, False, (0, 0))))
+    away, near = (known_transform(0, 1, False, (shift, 0)).astype(np.float32) for shift in (3 * SIDE, 1))
+    rough = RoughRegistration(np.full(2, 0.9, np.float32), np.stack([away, near]))
+    found = register(signatures, 0, 1, rough, ANYTHING)
+    assert worst_error(doubled(found), known_transform(0, 1, False, (0, 0))) < 1.5
 
 
 def test_refinement_ends_nearer():

@@ -9,7 +9,14 @@ import pytest
 from inspection.data.images import AS_STORED, Decoding
 from inspection.decision import ensemble as ensemble_file
 from inspection.decision.combination import Combination
-from inspection.decision.ensemble import describe_ensemble, parse_ensemble, read_ensemble, write_ensemble
+from inspection.decision.ensemble import (
+    VoterEntry,
+    describe_ensemble,
+    outputs_wanted,
+    parse_ensemble,
+    read_ensemble,
+    write_ensemble,
+)
 from inspection.decision.operating_point import NEVER, OperatingPoint
 from inspection.decision.rules import Rules
 from inspection.decision.voting import VOTING_RULES
@@ -166,6 +173,7 @@ def test_any_damage_is_one_error_or_none(rules):
         (("voters", 0, "weight"), -1, "voters.0.weight: input should be greater than or equal to 0"),
         (("voters", 0, "coefficient"), float("nan"), "voters.0.coefficient: input should be a finite number"),
         (("voters", 0, "files"), {}, "voters.0: files lacks the role network"),
+        (("voters", 1, "files", "memory"), {"path": "b.npz", "sha256": "4" * 64}, "a classifier or a memory, not both"),
         (("voters", 0, "files", "network", "path"), "../a.onnx", "voters.0.files.network.path: must be a path inside"),
         (("voters", 0, "files", "network", "sha256"), "A" * 64, "voters.0.files.network.sha256: string should match"),
         (("voters", 0, "files", "network", "path"), "b_svm.pkl", None),
@@ -276,3 +284,23 @@ def test_what_does_not_fit_is_not_written():
 def test_every_voter_has_one_weight(weights):
     with pytest.raises(ValueError, match="zip"):
         describe(rules_of(weights))
+
+
+def test_each_network_runs_once_for_all_that_look_at_it():
+    def voter(name: str, network: str, *roles: str) -> VoterEntry:
+        paths = {"network": network} | {role: f"{name}.{role}" for role in roles}
+        files = {role: {"path": path, "sha256": "0" * 64} for role, path in paths.items()}
+        return VoterEntry.model_validate({"name": name, "kind": "x", "files": files, "weight": 1.0, "coefficient": 1.0})
+
+    voters = [
+        voter("cnn", "cnn.onnx"),
+        voter("svm", "b.onnx", "classifier", "scaler"),
+        voter("forest", "b.onnx", "classifier", "scaler"),
+        voter("patches", "b.onnx", "memory"),
+        voter("large patches", "b_large.onnx", "memory"),
+    ]
+    assert outputs_wanted(voters) == {
+        "cnn.onnx": ("defect_proba",),
+        "b.onnx": ("features", "patch_map"),
+        "b_large.onnx": ("patch_map",),
+    }

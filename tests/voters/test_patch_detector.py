@@ -102,17 +102,6 @@ def test_good_photographs_are_read_twice_and_defective_ones_once():
     assert parts.read == [np.flatnonzero(parts.labels == 0).tolist(), list(range(len(parts.labels)))]
 
 
-def test_usual_is_what_patches_of_good_parts_rarely_exceed(parts, trained):
-    distances = np.concatenate(
-        [
-            m.distances(parts.maps[(parts.folds == fold) & (parts.labels == 0)])
-            for fold, m in enumerate(trained.detector.memories)
-        ]
-    )
-    assert np.mean(distances > trained.detector.usual) <= 0.001
-    assert distances.max() >= trained.detector.usual
-
-
 def test_the_seed_decides(parts):
     first, again, other = parts.train(seed=1), parts.train(seed=1), parts.train(seed=2)
     np.testing.assert_array_equal(first.out_of_fold, again.out_of_fold)
@@ -127,7 +116,7 @@ def test_a_file_says_what_was_written(trained, parts, tmp_path):
     again = read_patch_detector(paths[0].read_bytes(), "a.npz")
     assert isinstance(again, PatchDetector)
     np.testing.assert_array_equal(again.defect_proba(parts.maps), trained.detector.defect_proba(parts.maps))
-    assert again.usual == trained.detector.usual
+    assert again.top_share == trained.detector.top_share
 
 
 @pytest.mark.parametrize(
