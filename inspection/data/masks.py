@@ -101,9 +101,11 @@ def _read(path: str, height: int, width: int, sha256: str = "") -> tuple[npt.NDA
         found = sha256_bytes(data)
         if sha256 not in ("", found):
             raise DataError(f"The mask {path} changed since it was checked; run `dvc repro`.")
-        brightest = _decode(data, path).max(axis=2)
+        red, green, blue = np.moveaxis(_decode(data, path), 2, 0)
     except ImageError as problem:
         raise DataError(f"The mask {problem} Mend the file, {_WAY_OUT}") from problem
+    # Many times as fast as a maximum along so short an axis.
+    brightest = np.maximum(np.maximum(red, green), blue)
     _check_size(path, brightest.shape, (height, width))
     is_defect: npt.NDArray[np.bool_] = brightest >= (HALF_WHITE if brightest.max() >= HALF_WHITE else 1)
     return is_defect, found
