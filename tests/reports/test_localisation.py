@@ -290,6 +290,13 @@ def test_lit_share_by_hand():
     assert photographs.lit_share(1)["n_good"] == 2
 
 
+def test_a_level_is_not_rounded_to_that_of_a_map():
+    # The nearest float16 to 0.1 is 0.09998.
+    photographs = Photographs().add([[0.1, 0.2]])
+    assert photographs.lit_share(0.1)["lit_share"] == 0.5
+    assert photographs.lit_share(float(np.float16(0.1)))["lit_share"] == 1
+
+
 def test_lit_share_is_one_of_areas():
     photographs = Photographs().add(np.ones((2, 5))).add(np.zeros((9, 10)))
     assert photographs.lit_share(0.5)["lit_share"] == 0.1

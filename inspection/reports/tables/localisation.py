@@ -119,7 +119,8 @@ def summarise_lit_share(
     good = [count for count, is_one in zip(counts, is_good, strict=True) if is_one]
     if not good:
         return {"n_good": 0}
-    lit = np.array([count.background_counts[count.background_values >= level].sum() for count in good])
+    # Compared as float64: a float16 beside a plain number would round the level.
+    lit = np.array([count.background_counts[count.background_values.astype(float) >= level].sum() for count in good])
     sizes = np.array([count.background_counts.sum() for count in good])
     names, members = np.unique(rows["group"].to_numpy()[is_good], return_inverse=True)
     weights = _draw(len(names), seed)[members]
