@@ -74,9 +74,13 @@ class DataParams(_Section):
     series: Literal["together", "apart"]
     """Whether likely series, which is one part photographed again or parts that cannot be told apart, form a group
     (``together``) or need not (``apart``)."""
+    supplied_split: Literal["use", "redraw"]
+    """Whether a split that the source brings is used. A training part without defects trains detectors alone; with
+    ``redraw`` defects of the test part come into training as well."""
     leaks: Literal["regroup", "drop", "keep"]
-    """What becomes of a supplied split with copies on both sides: ``regroup`` draws a new one, ``drop`` leaves the
-    training copies out, ``keep`` uses it and marks the metrics."""
+    """What becomes of a supplied split with copies on both sides: ``regroup`` draws a new one (``drop`` where the
+    training part holds no defect, which is to stay so), ``drop`` leaves the training copies out, ``keep`` uses it and
+    marks the metrics."""
     decoding: DecodingParams
     """How photographs with more than 8 bits a channel are read."""
     defect_threshold: float = Field(gt=0, le=1)
@@ -246,8 +250,9 @@ class DecisionParams(_Section):
     max_escape_rate: float = Field(ge=0, lt=1)
     """The promise: at most this share of all defective parts passes; 0 promises nothing, and the vote decides."""
     max_overkill_rate: float = Field(ge=0, lt=1)
-    """Beside a promise: at most this share of the good parts fails unseen, a person looks at the rest; 0 leaves no
-    review band. Not with ``cost``."""
+    """At most this share of the good parts fails unseen. Beside ``max_escape_rate`` a person looks at what neither
+    passes nor fails; alone, which needs no defect, all other parts pass. 0 promises nothing of them. Not with
+    ``cost``."""
     confidence: float = Field(gt=0, lt=1)
     """Probability with which each promise holds, over the drawing of the training images."""
     cost: CostParams | None
@@ -263,11 +268,6 @@ class DecisionParams(_Section):
             raise ValueError(
                 f"max_overkill_rate = {self.max_overkill_rate:g} and cost both say where parts fail: "
                 "set max_overkill_rate to 0, or cost to null"
-            )
-        if self.max_overkill_rate and not self.max_escape_rate:
-            raise ValueError(
-                f"max_overkill_rate = {self.max_overkill_rate:g} says which parts fail, and nothing says which pass: "
-                "set max_escape_rate as well, or cost instead"
             )
         return self
 
@@ -292,18 +292,18 @@ class Params(_Section):
     """Pretrained networks that see the photographs: ``efficientnet_lite0``, ``efficientnet_lite1``,
     ``efficientnet_lite2`` and any torchvision classifier (``resnet50``, ``vgg16``, ``densenet121``, ...). The first one
     feeds the guard."""
-    classifiers: Once[str] = Field(min_length=1)
+    classifiers: Once[str]
     """Trained on the features of each backbone, one voter per backbone and classifier: ``svm``, ``random_forest``,
-    ``xgboost``, or one of a plugin."""
+    ``xgboost``, or one of a plugin. ``[]`` is none."""
     features: FeatureParams
     """What the backbones look at."""
     detectors: Once[Literal["patch_memory"]]
     """Voters that learn what good parts look like, one per backbone and detector: ``patch_memory``. ``[]`` is none."""
     patch_memory: PatchParams
     """The detector ``patch_memory``."""
-    networks: Once[str] = Field(min_length=1)
+    networks: Once[str]
     """Networks trained on the photographs, a voter each: ``baseline_cnn``, trained from scratch, or the name of any
-    backbone, to be fine-tuned."""
+    backbone, to be fine-tuned. ``[]`` is none."""
     cnn: CnnParams
     """BaselineCNN."""
     fine_tuning: FineTuningParams

@@ -171,7 +171,7 @@ def label_tree(tree: ImageTree, layout: str) -> pd.DataFrame:
 
 
 def check_classes(tree: ImageTree, layout: str, records: pd.DataFrame) -> None:
-    """Stop unless every image has a class and every class has an image.
+    """Stop unless every image has a class and some are good; of defects there may be none.
 
     Parameters
     ----------
@@ -192,13 +192,13 @@ def check_classes(tree: ImageTree, layout: str, records: pd.DataFrame) -> None:
             "Explain names of class folders in data.classes ({name: defective} or {name: non_defective}), or move what "
             "is no photograph of a part elsewhere."
         )
-    for label, name in enumerate(CLASS_NAMES):
-        if not (probability == label).any():
-            raise DataError(
-                f"{tree.folder}: no image ({', '.join(EXTENSIONS)}) of the class {name!r}; found "
-                f"{_class_folders(tree.paths, layout)}. Put photographs into a folder {name!r}, or explain the names "
-                "of the folders in data.classes."
-            )
+    if not (probability == NON_DEFECTIVE).any():
+        name = CLASS_NAMES[NON_DEFECTIVE]
+        raise DataError(
+            f"{tree.folder}: no image ({', '.join(EXTENSIONS)}) of the class {name!r}; found "
+            f"{_class_folders(tree.paths, layout)}. Put photographs into a folder {name!r}, or explain the names "
+            "of the folders in data.classes."
+        )
 
 
 def first_few(names: list[str]) -> str:

@@ -13,7 +13,6 @@ make up for it.
 """
 
 from dataclasses import dataclass
-from operator import itemgetter
 from typing import Literal
 
 import numpy as np
@@ -23,12 +22,12 @@ from inspection.config import DataParams
 from inspection.data.draws import MAX_SALTS, Groups, Needs, choose_salt, draw_parts
 from inspection.data.ledger import UNDRAWN, LedgerEntry, fingerprints
 from inspection.errors import DataError
-from inspection.labels import CLASS_NAMES, TEST, TRAIN
+from inspection.labels import CLASS_NAMES, DEFECTIVE, NON_DEFECTIVE, TEST, TRAIN
 
 NO_FOLD = -1
 """Fold of test images."""
 MIN_TEST_IMAGES = 2
-"""Of each class: with fewer the AUC has no interval."""
+"""Of each class: with fewer the AUC has no interval. Good ones are insisted on."""
 Origin = Literal["supplied", "drawn", "redrawn"]
 
 
@@ -61,9 +60,10 @@ class Division:
 def divide(images: pd.DataFrame, params: DataParams, seed: int, entry: LedgerEntry = UNDRAWN) -> Division:
     """Divide images into training and test part, and the training part into folds.
 
-    A split that the source brings is kept, unless it leaks (``params.leaks`` decides) or its training part lacks a
-    class; then only the folds are drawn. Photographs that carry both labels are left out: nobody can know which is
-    right. They still hold their group together and are remembered with it, so that correcting a label moves nothing.
+    A split that the source brings is kept, unless it leaks (``params.leaks`` decides), its training part lacks good
+    parts or ``params.supplied_split`` says otherwise; then only the folds are drawn. Photographs that carry both labels
+    are left out: nobody can know which is right. They still hold their group together and are remembered with it, so
+    that correcting a label moves nothing.
 
     Parameters
     ----------
@@ -92,32 +92,43 @@ def divide(images: pd.DataFrame, params: DataParams, seed: int, entry: LedgerEnt
     kept = images[~contradicts]
     kept = kept.assign(supplied_split=kept["split"], kept_in_test=False)
     straddles = kept.groupby("group")["split"].transform("nunique") > 1
-    origin, why = _judge_supplied(kept, straddles, params.leaks)
-    notices = [f"{why}; the split is {origin} (data.leaks = {params.leaks})."] if why else []
+    leaks = params.leaks
+    if leaks == "regroup" and params.supplied_split == "use" and _trains_on_good_parts_alone(kept):
+        # A new split would bring defects into a training part that is to hold none.
+        leaks = "drop"
+    origin, why = _judge_supplied(kept, straddles, leaks, params.supplied_split)
+    notices = [f"{why}; the split is {origin} (data.leaks = {leaks})."] if why else []
     if origin != "supplied":
         kept, entry = _draw_split(kept, test_groups, params, seed, entry)
         notices += _describe_joined(kept[~was_test[kept.index] & kept["group"].isin(test_groups)])
     else:
         leaking = straddles & (kept["split"] == TRAIN)
-        if params.leaks == "drop":
+        if leaks == "drop":
             left_out.append(kept[leaking].assign(reason="a test image is a copy of this photograph or in its group"))
             kept = kept[~leaking]
         notices += _describe_moved(kept[was_test[kept.index] & ~leaking[kept.index] & (kept["split"] == TRAIN)])
-    _check_test_part(_test_images(kept), params.test_share)
+    n_good = int(((kept["split"] == TEST) & (kept["label"] == NON_DEFECTIVE)).sum())
+    if lack := _lack_in_test(n_good, NON_DEFECTIVE, params.test_share):
+        raise DataError(lack)
     kept, entry = _draw_folds(kept, params.folds, seed, entry)
+    notices += _describe_defects(kept, params.folds)
     dropped = pd.concat(left_out)
     table = dropped[["path", "reason"]].reset_index(drop=True)
     return Division(kept, table, origin, tuple(notices), _remember(entry, kept, dropped))
 
 
-def _judge_supplied(images: pd.DataFrame, straddles: pd.Series, leaks: str) -> tuple[Origin, str]:
+def _trains_on_good_parts_alone(images: pd.DataFrame) -> bool:
+    return set(images.loc[images["split"] == TRAIN, "label"]) == {NON_DEFECTIVE}
+
+
+def _judge_supplied(images: pd.DataFrame, straddles: pd.Series, leaks: str, supplied: str) -> tuple[Origin, str]:
     """Say whether the source's split is used, and why it is not simply so."""
     if (images["split"] == "").all():
         return "drawn", ""
-    in_training = set(images.loc[images["split"] == TRAIN, "label"])
-    for label, name in enumerate(CLASS_NAMES):
-        if label not in in_training:
-            return "redrawn", f"the supplied training part holds no {name} image"
+    if supplied == "redraw":
+        return "redrawn", "data.supplied_split is redraw"
+    if NON_DEFECTIVE not in set(images.loc[images["split"] == TRAIN, "label"]):
+        return "redrawn", f"the supplied training part holds no {CLASS_NAMES[NON_DEFECTIVE]} image"
     if not straddles.any():
         return "supplied", ""
     test = images[straddles & (images["split"] == TEST)]
@@ -134,7 +145,6 @@ def _draw_split(
     is_kept = np.isin(groups.names, sorted(kept_groups))
     salt = entry.split_salt
     if salt is None:
-        _check_ideal(groups, params.test_share, params.folds)
         salt = _choose_split_salt(groups, purpose, params, is_kept)
     is_drawn = draw_parts(groups.names, purpose, salt, _both_shares(params)) == 0
     split = np.where(is_drawn | is_kept, TEST, TRAIN)[groups.positions]
@@ -147,8 +157,13 @@ def _both_shares(params: DataParams) -> tuple[float, float]:
 
 
 def _choose_split_salt(groups: Groups, purpose: str, params: DataParams, is_kept: np.ndarray) -> int:
-    """Only draws that leave enough to test on, and enough for the folds, will do."""
-    needs = Needs(images=np.array([[MIN_TEST_IMAGES] * 2, [1] * 2]), groups=np.array([[1] * 2, [params.folds] * 2]))
+    """Only draws that leave enough to test on, and enough for the folds, will do; few defects are divided by lot."""
+    lacks = [_lack_of(groups, label, params.test_share, params.folds) for label in range(len(CLASS_NAMES))]
+    if lacks[NON_DEFECTIVE]:
+        raise DataError(lacks[NON_DEFECTIVE])
+    demanded = np.array([not lack for lack in lacks], int)
+    images, each_group = np.array([[MIN_TEST_IMAGES], [1]]), np.array([[1], [params.folds]])
+    needs = Needs(images=images * demanded, groups=each_group * demanded)
     salt = choose_salt(groups, purpose, _both_shares(params), needs, is_kept)
     if salt is None:
         raise DataError(
@@ -162,10 +177,13 @@ def _choose_split_salt(groups: Groups, purpose: str, params: DataParams, is_kept
 def _draw_folds(images: pd.DataFrame, n_folds: int, seed: int, entry: LedgerEntry) -> tuple[pd.DataFrame, LedgerEntry]:
     is_train = (images["split"] == TRAIN).to_numpy()
     groups, purpose = Groups.among(images[is_train]), f"{n_folds} folds, seed {seed}"
-    _check_groups_for_folds([groups.number_of(label) for label in range(len(CLASS_NAMES))], n_folds)
-    shares, each = [1 / n_folds] * n_folds, np.ones((n_folds, len(CLASS_NAMES)), int)
+    if lack := _lack_for_folds(groups.number_of(NON_DEFECTIVE), NON_DEFECTIVE, n_folds):
+        raise DataError(lack)
+    shares = [1 / n_folds] * n_folds
     salt = entry.fold_salts.get(n_folds)
     if salt is None:
+        each = np.ones((n_folds, len(CLASS_NAMES)), int)
+        each[:, DEFECTIVE] = groups.number_of(DEFECTIVE) >= n_folds
         salt = choose_salt(groups, purpose, shares, Needs(images=each, groups=each))
     if salt is None:
         raise DataError(
@@ -180,55 +198,63 @@ def _draw_folds(images: pd.DataFrame, n_folds: int, seed: int, entry: LedgerEntr
     return images.assign(fold=folds), entry.model_copy(update={"fold_salts": fold_salts})
 
 
-def _check_ideal(groups: Groups, test_share: float, n_folds: int) -> None:
-    """Stop when even equal parts would be too small."""
-    numbers = [groups.number_of(label) for label in range(len(CLASS_NAMES))]
-    number, name = _rarer(numbers)
-    if not 0 < round(test_share * number) < number:
-        raise DataError(
+def _lack_of(groups: Groups, label: int, test_share: float, n_folds: int) -> str:
+    """Say why there are too few of a class even for equal parts; nothing where there are enough."""
+    number, name = groups.number_of(label), CLASS_NAMES[label]
+    n_test = round(test_share * number)
+    if not 0 < n_test < number:
+        return (
             f"{number} different {name} images or groups are too few for both parts of a split with data.test_share = "
             f"{test_share}; add images, or choose a share nearer to one half."
         )
-    _check_test_part([round(test_share * number) for number in groups.classes.sum(axis=0)], test_share)
-    _check_groups_for_folds([number - round(test_share * number) for number in numbers], n_folds)
+    return _lack_in_test(round(test_share * groups.classes[:, label].sum()), label, test_share) or _lack_for_folds(
+        number - n_test, label, n_folds
+    )
 
 
-def _rarer(numbers: list[int]) -> tuple[int, str]:
-    return min(zip(numbers, CLASS_NAMES, strict=True), key=itemgetter(0))
+def _lack_for_folds(number: int, label: int, n_folds: int) -> str:
+    if number >= n_folds:
+        return ""
+    return (
+        f"{number} different {CLASS_NAMES[label]} images or groups in the training part; at least {n_folds} are "
+        "needed to divide them. Add images, or lower data.folds."
+    )
 
 
-def _check_groups_for_folds(numbers: list[int], n_folds: int) -> None:
-    number, name = _rarer(numbers)
-    if number < n_folds:
-        raise DataError(
-            f"{number} different {name} images or groups in the training part; at least {n_folds} are needed to divide "
-            "them. Add images, or lower data.folds."
+def _lack_in_test(number: int, label: int, test_share: float) -> str:
+    if number >= MIN_TEST_IMAGES:
+        return ""
+    return (
+        f"The test part has {number} {CLASS_NAMES[label]} images; at least {MIN_TEST_IMAGES} are needed to say "
+        f"anything. Add images, or raise data.test_share (now {test_share}) when the source brings no split."
+    )
+
+
+def _describe_defects(images: pd.DataFrame, n_folds: int) -> list[str]:
+    """Say what too few defects mean; nothing where there are enough."""
+    is_defect, is_test = images["label"] == DEFECTIVE, images["split"] == TEST
+    notices = []
+    n_groups, n_tested = images.loc[is_defect & ~is_test, "group"].nunique(), int((is_defect & is_test).sum())
+    if not n_groups:
+        notices.append("The training part holds no defect: only detectors learn, by good parts alone.")
+    elif n_groups < n_folds:
+        notices.append(
+            f"The training part holds {n_groups} different defects, fewer than its {n_folds} folds: what classifiers "
+            "and networks learn of them is little."
         )
-
-
-def _check_test_part(n_images: list[int], test_share: float) -> None:
-    for name, number in zip(CLASS_NAMES, n_images, strict=True):
-        if number < MIN_TEST_IMAGES:
-            raise DataError(
-                f"The test part has {number} {name} images; at least {MIN_TEST_IMAGES} are needed to say anything. "
-                f"Add images, or raise data.test_share (now {test_share}) when the source brings no split."
-            )
-
-
-def _test_images(images: pd.DataFrame) -> list[int]:
-    labels = images.loc[images["split"] == TEST, "label"]
-    return [int((labels == label).sum()) for label in range(len(CLASS_NAMES))]
+    if n_tested < MIN_TEST_IMAGES:
+        notices.append(f"The test part holds {n_tested} defects: of escapes and AUC nothing can be said.")
+    return notices
 
 
 def _check_folds(folds: np.ndarray, labels: np.ndarray, n_folds: int) -> None:
-    """Stop when a fold has lost a class since the draw was chosen; moving a group would mend it and end all trust."""
+    """Stop when a fold has lost its good parts since the draw; moving a group would mend it and end all trust."""
     for fold in range(n_folds):
-        for label, name in enumerate(CLASS_NAMES):
-            if not ((folds == fold) & (labels == label)).any():
-                raise DataError(
-                    f"Fold {fold} of {n_folds} holds no {name} image any more: folds stay as they were drawn. Add "
-                    "images, or set another data.folds, which draws them anew."
-                )
+        if not ((folds == fold) & (labels == NON_DEFECTIVE)).any():
+            raise DataError(
+                f"Fold {fold} of {n_folds} holds no {CLASS_NAMES[NON_DEFECTIVE]} image any more: folds stay as they "
+                "were drawn. Add images, or set another data.folds, which draws them anew."
+            )
 
 
 def _describe_joined(images: pd.DataFrame) -> list[str]:

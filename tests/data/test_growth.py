@@ -272,12 +272,12 @@ def test_a_supplied_split_that_begins_to_leak_keeps_its_test_images():
 # When nothing may move although something should
 
 
-def test_a_fold_that_lost_a_class_says_so_and_moves_nothing():
+def test_a_fold_that_lost_its_good_parts_says_so_and_moves_nothing():
     first = divide(Source(tuple(range(40))).table(), two_fold_params(), 0)
     kept = first.images
-    lost = kept[(kept["fold"] == 0) & (kept["label"] == 1)]["path"].str[5:9].astype(int)
+    lost = kept[(kept["fold"] == 0) & (kept["label"] == 0)]["path"].str[5:9].astype(int)
     rest = Source(tuple(number for number in range(40) if number not in set(lost)))
-    with pytest.raises(DataError, match=r"^Fold 0 of 2 holds no defective image any more.*set another data\.folds"):
+    with pytest.raises(DataError, match=r"^Fold 0 of 2 holds no non_defective image any more.*set another data\.folds"):
         divide(rest.table(), two_fold_params(), 0, first.entry)
     # The way out: other folds, the same test part.
     assert paths_tested(divide(rest.table(), two_fold_params(folds=3), 0, first.entry)) == paths_tested(first)

@@ -171,25 +171,25 @@ def test_class_folders_are_divided_and_explained_by_params(project):
     assert prepared.metrics["n_photographs"] == prepared.metrics["n_images"] == 24
 
 
-def test_mvtec_without_defects_in_training_is_redrawn_with_a_notice(project, capsys):
+@pytest.mark.parametrize("supplied_split", ["use", "redraw"])
+def test_mvtec_without_defects_in_training(project, capsys, supplied_split):
     project.draw(numbered("train/good/{:03}.png", 8), OK)
     project.draw(numbered("test/good/{:03}.png", 4), OK)
     for kind in ("scratch", "bad"):
         project.draw(numbered(f"test/{kind}/{{:03}}.png", 4), NG)
         project.draw(numbered(f"ground_truth/{kind}/{{:03}}_mask.png", 3), OK)
-    prepared = project.prepare()
+    prepared = project.prepare(supplied_split=supplied_split)
     notice = the_notice(capsys.readouterr().out)
-    assert "the supplied training part holds no defective image" in notice
-    assert "the split is redrawn" in notice
     manifest = prepared.manifest
     assert len(manifest) == 20, "masks are no photographs"
-    assert dict(manifest.groupby(["split", "label"]).size()) == {
-        ("train", OK): 9,
-        ("train", NG): 6,
-        ("test", OK): 3,
-        ("test", NG): 2,
-    }
-    assert prepared.metrics["split"] == "redrawn"
+    sizes = dict(manifest.groupby(["split", "label"]).size())
+    if supplied_split == "use":
+        assert "The training part holds no defect: only detectors learn" in notice
+        assert sizes == {("train", OK): 8, ("test", OK): 4, ("test", NG): 8}
+    else:
+        assert "data.supplied_split is redraw; the split is redrawn" in notice
+        assert sizes == {("train", OK): 9, ("train", NG): 6, ("test", OK): 3, ("test", NG): 2}
+    assert prepared.metrics["split"] == {"use": "supplied", "redraw": "redrawn"}[supplied_split]
     assert (prepared.rows("/train/")["supplied_split"] == "train").all()
     assert (prepared.rows("/test/")["supplied_split"] == "test").all()
     for kind in ("scratch", "bad"):

@@ -534,8 +534,7 @@ def test_forced_layout_says_what_it_found(tmp_path, files, layout, missing):
         (["def_front/1.png", "ok_front/2.png"], [], r"found 'def_front', 'ok_front'\. .*explain .* in data\.classes"),
         (["train/defective/1.png", "train/non_defective/1.png"], ["test"], r"\{train,test\}.*; found 'test', 'train'"),
         (["defective/1.png"], [], r"no image .* of the class 'non_defective'; found 'defective' \(1\)\. Put .* folder"),
-        (["ok/1.png", "Good/a/2.png", "Good/3.png"], ["ng"], r"the class 'defective'; found 'Good' \(2\), 'ok' \(1\)"),
-        (["train/ok/1.png", "test/good/2.png"], [], r"class 'defective'; found 'test/good' \(1\), 'train/ok' \(1\)"),
+        (["ng/1.png", "NG/a/2.png"], ["ok"], r"the class 'non_defective'; found 'NG' \(1\), 'ng' \(1\)"),
         (["ok/1.png", "ng/2.png", "odd/3.png"], [], r"class_folders does not tell the class of 'odd' \(1\)\. Explain"),
         (["ok/1.png", "ng/2.png", "test/ok/3.png"], [], r"the class of 'test' \(1\)\."),
         (["ok/1.png", "ng/2.png", "3.png"], [], r"the class of '3\.png' \(1\)\."),
@@ -545,7 +544,6 @@ def test_forced_layout_says_what_it_found(tmp_path, files, layout, missing):
         (["train/ok/1.png", "test/ng/2.png", "test/odd/b/3.png"], [], r"the class of 'test/odd' \(1\)\."),
         ([*MVTEC, "ground_truth/x", "train/odd/1.png"], [], r"mvtec does not tell the class of 'train/odd' \(1\)\."),
         ([*MVTEC, "test/1.png"], [], r"mvtec does not tell the class of 'test/1\.png' \(1\)\."),
-        (["train/good/1.png", "test/good/1.png", "ground_truth/x"], [], r"no image .* of the class 'defective'"),
     ],
 )  # fmt: skip
 def test_layout_that_cannot_be_used(tmp_path, files, folders, message):
@@ -556,6 +554,24 @@ def test_layout_that_cannot_be_used(tmp_path, files, folders, message):
         (source / folder).mkdir(parents=True)
     with pytest.raises(DataError, match=message):
         list_images(source)
+
+
+@pytest.mark.parametrize(
+    ("files", "folders", "layout"),
+    [
+        (["ok/1.png", "Good/a/2.png", "Good/3.png"], ["ng"], "class_folders"),
+        (["ok/1.png"], [], "class_folders"),
+        (["train/ok/1.png", "test/good/2.png"], [], "split_folders"),
+        (["train/good/1.png", "test/good/1.png", "ground_truth/x"], [], "mvtec"),
+    ],
+)
+def test_good_parts_alone_are_a_source(tmp_path, files, folders, layout):
+    touch(tmp_path, *files)
+    for folder in folders:
+        (tmp_path / folder).mkdir()
+    listing = list_labelled(tmp_path)
+    assert listing.layout == layout
+    assert set(listing.records["defect_probability"]) == {0.0}
 
 
 @pytest.mark.parametrize("name", ["absent", "file.png"])

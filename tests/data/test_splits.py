@@ -1,6 +1,7 @@
 """Splits: no group straddles a part or a fold, whatever the source brings; counted by hand on small tables."""
 
 import hashlib
+import re
 import warnings
 
 import numpy as np
@@ -171,8 +172,12 @@ def test_no_group_straddles(images, leaks, folds, test_share, seed):
         assert straddling(kept, "split") == []
     assert straddling(kept[kept["split"] == "train"], "fold") == []
     assert ((kept["fold"] == NO_FOLD) == (kept["split"] == "test")).all()
-    # Both classes in every fold and in the test part: otherwise nothing could be said about either.
-    assert len(counts(kept, "fold", "label")) == 2 * (1 + folds)
+    # Good parts in every fold and in the test part; defects in every fold, if there are as many.
+    assert len(counts(kept[kept["label"] == 0], "fold")) == 1 + folds
+    defects = kept[(kept["label"] == 1) & (kept["split"] == "train")]
+    event("enough defects" if defects["group"].nunique() >= folds else "few defects")
+    if defects["group"].nunique() >= folds:
+        assert len(counts(defects, "fold")) == folds
     assert kept.groupby("photograph")["label"].nunique().max() == 1
     assert sorted([*kept["path"], *division.left_out["path"]]) == images["path"].tolist()
 
@@ -414,32 +419,96 @@ def test_a_group_may_hold_both_labels():
 
 # A training part without one of the classes
 
+GOOD_ONLY = ["train"] * 20 + ["test"] * 20
+"""MVTec's way: good parts only to train on, both classes to test on."""
+
 
 @pytest.mark.parametrize("leaks", LEAKS)
-@pytest.mark.parametrize(("good", "lacking"), [(0, "defective"), (1, "non_defective")])
-def test_training_part_of_one_class_is_redrawn(leaks, good, lacking):
-    # MVTec's way: good parts only to train on.
-    splits = ["train"] * 20 + ["test"] * 20
-    division = divide(
-        grouped([good] * 24 + [1 - good] * 16, splits=splits), data_params(leaks=leaks, test_share=0.5, folds=2), 0
-    )
+def test_training_part_without_defects_is_used_as_it_is(leaks):
+    division = divide(grouped([0] * 24 + [1] * 16, splits=GOOD_ONLY), data_params(leaks=leaks, folds=2), 0)
+    assert division.origin == "supplied"
+    assert division.images["split"].tolist() == GOOD_ONLY
+    assert division.notices == ("The training part holds no defect: only detectors learn, by good parts alone.",)
+    assert set(division.images.loc[division.images["split"] == "train", "fold"]) == {0, 1}
+
+
+@pytest.mark.parametrize(("leaks", "n_training"), [("regroup", 19), ("drop", 19), ("keep", 20)])
+def test_leaks_bring_no_defect_into_a_training_part_without_any(leaks, n_training):
+    # The last test image is a copy of a training image.
+    photographs = [*range(39), 5]
+    images = grouped([0] * 24 + [1] * 15 + [0], photographs, splits=GOOD_ONLY)
+    division = divide(images, data_params(leaks=leaks, folds=2), 0)
+    assert division.origin == "supplied"
+    train = division.images[division.images["split"] == "train"]
+    assert (len(train), set(train["label"])) == (n_training, {0})
+
+
+@pytest.mark.parametrize("good", [0, 1])
+def test_a_supplied_split_is_redrawn_where_that_is_asked_for(good):
+    images = grouped([good] * 24 + [1 - good] * 16, splits=GOOD_ONLY)
+    division = divide(images, data_params(supplied_split="redraw", test_share=0.5, folds=2), 0)
     assert division.origin == "redrawn"
-    (notice,) = division.notices
-    assert (
-        notice == f"the supplied training part holds no {lacking} image; the split is redrawn (data.leaks = {leaks})."
-    )
-    assert division.images["supplied_split"].tolist() == splits
+    assert division.notices == ("data.supplied_split is redraw; the split is redrawn (data.leaks = regroup).",)
+    assert division.images["supplied_split"].tolist() == GOOD_ONLY
     # About half of 24 and of 16.
     test = counts(division.images[division.images["split"] == "test"], "label")
     assert test == {good: pytest.approx(12, abs=1), 1 - good: pytest.approx(8, abs=1)}
 
 
-def test_training_part_whose_only_defects_contradict_is_redrawn():
+@pytest.mark.parametrize("leaks", LEAKS)
+def test_training_part_without_good_parts_is_redrawn(leaks):
+    images = grouped([1] * 24 + [0] * 16, splits=GOOD_ONLY)
+    division = divide(images, data_params(leaks=leaks, test_share=0.5, folds=2), 0)
+    assert division.origin == "redrawn"
+    assert division.notices == (
+        f"the supplied training part holds no non_defective image; the split is redrawn (data.leaks = {leaks}).",
+    )
+
+
+def test_training_part_whose_only_defects_contradict_trains_on_good_parts():
     # Photograph 0 is a good and a defective training image; all other defects are test images.
-    images = grouped([0, 1] + [0] * 18 + [1] * 20, [0, 0, *range(2, 40)], splits=["train"] * 20 + ["test"] * 20)
+    images = grouped([0, 1] + [0] * 18 + [1] * 18 + [0] * 2, [0, 0, *range(2, 40)], splits=GOOD_ONLY)
     division = divide(images, data_params(folds=2), 0)
-    assert division.notices[0].startswith("the supplied training part holds no defective image; ")
+    assert division.origin == "supplied"
     assert len(division.left_out) == 2
+
+
+# Few defects, or none
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "changes", "n_trained", "notices"),
+    [
+        ([0] * 20, {}, {0}, ("no defect", "0 defects")),
+        ([0] * 20 + [1], {}, {0, 1}, ("no defect|1 different", "[01] defects")),
+        ([0] * 24 + [0.4] * 4, {}, {0}, ("no defect", "0 defects")),
+        ([0] * 24 + [1] * 6, {"test_share": 0.5}, {3, 4}, ("[34] different defects, fewer than its 5 folds",)),
+        ([0] * 20 + [1] * 10, {"test_share": 0.1}, {9}, ("holds 1 defects: of escapes and AUC nothing",)),
+    ],
+)
+def test_few_defects_are_no_hindrance(probabilities, changes, n_trained, notices):
+    division = divide(grouped(probabilities), data_params(**changes), 0)
+    train = division.images[division.images["split"] == "train"]
+    assert (train["label"] == 1).sum() in n_trained
+    assert len(division.notices) == len(notices)
+    for notice, pattern in zip(division.notices, notices, strict=True):
+        assert re.search(pattern, notice)
+
+
+def test_many_defects_of_one_group_are_one():
+    photographs = [*range(20), *([99] * 10)]
+    division = divide(grouped([0] * 20 + [1] * 10, photographs), data_params(), 0)
+    assert straddling(division.images, "split") == straddling(division.images, "fold") == []
+
+
+def test_defects_that_come_later_leave_everything_where_it_is():
+    """From the first defect on the draw of the good parts holds, however the defects fall into the folds."""
+    good = grouped([0] * 40)
+    first = divide(good, data_params(), 0)
+    for n_defects in (1, 3, 10, 30):
+        later = divide(grouped([0] * 40 + [1] * n_defects), data_params(), 0, first.entry)
+        for column in ("split", "fold"):
+            assert later.images[column].tolist()[:40] == first.images[column].tolist()
 
 
 # Too little to divide
@@ -448,21 +517,21 @@ def test_training_part_whose_only_defects_contradict_is_redrawn():
 @pytest.mark.parametrize(
     ("probabilities", "changes", "message"),
     [
-        ([0] * 20, {}, r"^0 different defective images or groups are too few .*test_share = 0\.25; add images"),
-        ([1] * 20, {}, r"^0 different non_defective images or groups are too few"),
-        ([0] * 20 + [1], {}, r"^1 different defective images or groups are too few"),
-        ([0] * 24 + [0.4] * 4, {}, r"^0 different defective images"),
+        ([1] * 20, {}, r"^0 different non_defective images or groups are too few .*test_share = 0\.25; add images"),
         ([0, 1] * 10, {"test_share": 0.01}, r"^10 different .* = 0\.01; .* choose a share nearer to one half"),
         ([0, 1] * 10, {"test_share": 0.99}, r"^10 different .* = 0\.99"),
-        # Half of 24 + 6 images is 12 + 3: the 3 defects left cannot fill 5 folds.
+        # Half of 6 + 24 images is 3 + 12: the 3 good ones left cannot fill 5 folds.
         (
-            [0] * 24 + [1] * 6,
+            [0] * 6 + [1] * 24,
             {"test_share": 0.5},
-            r"^3 different defective images or groups in the training part; at least 5 are .*lower data\.folds",
+            r"^3 different non_defective images or groups in the training part; at least 5 are .*lower data\.folds",
         ),
-        ([0] * 6 + [1] * 24, {"test_share": 0.5}, r"^3 different non_defective images or groups in the training part"),
-        # A tenth of 10 defects is 1.
-        ([0] * 20 + [1] * 10, {"test_share": 0.1}, r"^The test part has 1 defective images; .*raise data\.test_share"),
+        # A tenth of 10 good ones is 1.
+        (
+            [1] * 20 + [0] * 10,
+            {"test_share": 0.1},
+            r"^The test part has 1 non_defective images; .*raise data\.test_share",
+        ),
     ],
 )
 def test_too_few_images(probabilities, changes, message):
@@ -471,10 +540,10 @@ def test_too_few_images(probabilities, changes, message):
 
 
 @pytest.mark.parametrize("groups", [None, [""] * 20 + ["batch"] * 10], ids=["copies", "a stated group"])
-def test_many_images_of_one_group_are_too_few(groups):
+def test_many_good_images_of_one_group_are_too_few(groups):
     photographs = [*range(20), *([99] * 10 if groups is None else range(20, 30))]
-    with pytest.raises(DataError, match="^1 different defective images or groups are too few"):
-        divide(grouped([0] * 20 + [1] * 10, photographs, groups), data_params(), 0)
+    with pytest.raises(DataError, match="^1 different non_defective images or groups are too few"):
+        divide(grouped([1] * 20 + [0] * 10, photographs, groups), data_params(), 0)
 
 
 def test_nothing_but_contradictions():
@@ -506,10 +575,10 @@ def test_groups_that_no_draw_divides():
         divide(images, data_params(test_share=0.3, folds=2), 0)
 
 
-@pytest.mark.parametrize("n_defects", [0, 1])
-def test_supplied_test_part_too_small_to_evaluate(n_defects):
-    labels = [0, 1] * 12 + [1] * n_defects + [0] * (6 - n_defects)
-    with pytest.raises(DataError, match=f"^The test part has {n_defects} defective images; at least 2"):
+@pytest.mark.parametrize("n_good", [0, 1])
+def test_supplied_test_part_too_small_to_evaluate(n_good):
+    labels = [0, 1] * 12 + [0] * n_good + [1] * (6 - n_good)
+    with pytest.raises(DataError, match=f"^The test part has {n_good} non_defective images; at least 2"):
         divide(grouped(labels, splits=SUPPLIED), data_params(folds=3), 0)
 
 

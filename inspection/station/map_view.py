@@ -1,0 +1,62 @@
+"""The photograph on the page, with the map of where it is unlike good parts laid over it."""
+
+import io
+
+import numpy as np
+import streamlit as st
+from PIL import Image
+
+from inspection.decision.defect_map import DefectMap
+from inspection.decision.map_pictures import OPACITY, draw_map
+from inspection.decision.verdict import Verdict
+
+_ALL = "all models"
+
+
+def show_photograph(name: str, preview: bytes, verdict: Verdict | None) -> None:
+    """Show a photograph and, where a verdict brings a map, the map over it with what controls it.
+
+    Parameters
+    ----------
+    name : str
+        Of the file.
+    preview : bytes
+        PNG of the photograph, perhaps scaled.
+    verdict : Verdict or None
+        None before the photograph is analyzed.
+    """
+    place = st.container()
+    if verdict is None or verdict.defect_map is None:
+        place.image(preview, alt=f"Photograph {name}", width="stretch")
+        return
+    is_shown = st.checkbox("Show where it is unlike good parts", value=True)
+    voter, opacity = _ask(verdict.defect_map, is_shown)
+    if not is_shown:
+        place.image(preview, alt=f"Photograph {name}", width="stretch")
+        return
+    place.image(
+        _lay_over(preview, verdict.defect_map, opacity, voter),
+        alt=f"Photograph {name} with its map. {verdict.whereabouts}",
+        width="stretch",
+    )
+    st.html(
+        '<p class="map-key"><span class="ramp" aria-hidden="true"></span> Coloured places lie further from good parts '
+        "than 99.9% of their patches do; frames mark what hardly any good part shows.</p>"
+    )
+
+
+def _ask(defect_map: DefectMap, is_shown: bool) -> tuple[str | None, float]:
+    """Ask whose map, and how strongly it covers the photograph."""
+    voters = list(defect_map.by_voter)
+    chosen = _ALL
+    if len(voters) > 1:
+        chosen = st.selectbox("Map of", [_ALL, *voters], disabled=not is_shown)
+    percentage = st.slider("Opacity of the map", 5, 100, round(100 * OPACITY), 5, "%d%%", disabled=not is_shown)
+    return (None if chosen == _ALL else chosen), percentage / 100
+
+
+def _lay_over(preview: bytes, defect_map: DefectMap, opacity: float, voter: str | None) -> bytes:
+    pixels = np.asarray(Image.open(io.BytesIO(preview)).convert("RGB"))
+    stream = io.BytesIO()
+    Image.fromarray(draw_map(pixels, defect_map, opacity, voter)).save(stream, "PNG")
+    return stream.getvalue()

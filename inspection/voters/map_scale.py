@@ -1,0 +1,79 @@
+"""One absolute scale for maps of defects: how rare a value is among patches of good parts.
+
+A map stretched to its own maximum paints a defect onto every good part. Here a value means the same on every
+photograph: 3 says "further than 99.9 % of the patches of good parts", measured on photographs that the memory or
+network behind the map had not seen.
+"""
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+RARITIES = np.linspace(0, 4, 41)
+"""Of which the values are kept: decades of the share of patches of good parts that lie beyond."""
+MOST = 10.0
+"""Largest rarity: what lies far beyond every patch of a good part."""
+LIT = 3.0
+"""From here on a place is lit: one patch of good parts in a thousand is."""
+FALSE_REGION_RATE = 0.05
+"""Share of good photographs on which some place may be called a region; see `MapScale.peak`."""
+_PER_DECADE = 10
+
+
+@dataclass(frozen=True)
+class MapScale:
+    """Values of a map by their rarity among patches of good parts.
+
+    Attributes
+    ----------
+    quantiles : ndarray of float32, shape (n_rarities,)
+        Value that a share of ``10 ** -rarity`` of the patches of good parts exceeds, for each of `RARITIES`.
+    peak : float in [LIT, MOST]
+        Rarity that a place must reach to be called a region: on all but `FALSE_REGION_RATE` of the good photographs
+        none does.
+    """
+
+    quantiles: np.ndarray
+    peak: float
+
+    @classmethod
+    def fit(cls, maps: np.ndarray) -> Self:
+        """Learn the scale from maps of good parts.
+
+        Parameters
+        ----------
+        maps : ndarray of float32, shape (n_images, rows, columns)
+            Of at least one good part, none of which the memory or network behind the maps had seen.
+
+        Returns
+        -------
+        MapScale
+        """
+        quantiles = np.quantile(maps, 1 - 10**-RARITIES).astype(np.float32)
+        scale = cls(quantiles, LIT)
+        highest = scale.rarity(maps.reshape(len(maps), -1).max(axis=1))
+        peak = np.quantile(highest, 1 - FALSE_REGION_RATE, method="higher")
+        return cls(quantiles, float(np.clip(peak, LIT, MOST)))
+
+    def rarity(self, values: np.ndarray) -> np.ndarray:
+        """Return how rare values are.
+
+        Beyond the rarest value that is kept, rarity grows with the value as it does over the last decade: an
+        exponential tail, the middle case of extreme value theory (Pickands 1975).
+
+        Parameters
+        ----------
+        values : ndarray of float, any shape
+
+        Returns
+        -------
+        ndarray of float32, same shape, in [0, MOST]
+            ``-log10`` of the share of patches of good parts that lie beyond.
+        """
+        last = float(self.quantiles[-1])
+        # Where the last decade is a single value, all beyond it is unheard of.
+        decade = max(last - float(self.quantiles[-1 - _PER_DECADE]), np.finfo(np.float32).tiny)
+        rarity = np.interp(values, self.quantiles, RARITIES)
+        beyond = RARITIES[-1] + (np.asarray(values, float) - last) / decade
+        return np.where(values > last, np.minimum(beyond, MOST), rarity).astype(np.float32)
