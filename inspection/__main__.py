@@ -8,10 +8,12 @@ from functools import partial
 from pathlib import Path
 from textwrap import indent
 
+from PIL import Image
 from tqdm import tqdm
 
-from inspection.data.images import EXTENSIONS, read_file
+from inspection.data.images import EXTENSIONS, Decoding, decode_file, read_file
 from inspection.decision.inspector import Inspector
+from inspection.decision.map_pictures import draw_map
 from inspection.decision.verdict import NotInspected, Verdict
 from inspection.errors import DataError, InspectionError, ModelsError
 from inspection.files import read_json, replacing
@@ -41,6 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
     predict_parser = commands.add_parser("predict", help="judge photographs with the trained ensemble")
     predict_parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="image file, or folder of images")
     predict_parser.add_argument("--json", metavar="FILE", help="write verdicts and votes as JSON; - is the screen")
+    predict_parser.add_argument("--maps", type=Path, metavar="FOLDER", help="write each photograph with its map as PNG")
     predict_parser.add_argument("--models", type=Path, default=Path("models"), help="folder of ensemble.json")
     audit_parser = commands.add_parser("audit", help="look for copies, leaks and bad photographs in a folder")
     audit_parser.add_argument("folder", type=Path, metavar="FOLDER")
@@ -51,7 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         if options.command == "predict":
-            return predict(options.paths, options.models, options.json)
+            return predict(options.paths, options.models, options.json, options.maps)
         if options.command == "audit":
             return audit(options.folder, options.csv, options.json)
         print(results_table(options.metrics))
@@ -61,7 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
 
 
-def predict(paths: list[Path], models: Path, json_target: str | None) -> int:
+def predict(paths: list[Path], models: Path, json_target: str | None, maps: Path | None = None) -> int:
     """Judge any number of files, and print a line or a JSON record for each as soon as it is judged.
 
     A file that is not an inspectable image is reported as not inspected, never as good.
@@ -74,18 +77,33 @@ def predict(paths: list[Path], models: Path, json_target: str | None) -> int:
         Folder of ensemble.json.
     json_target : str or None
         JSON file to write, ``-`` for the screen. Without it a line is printed for each file.
+    maps : Path or None
+        Folder for photographs with their maps: ``<name>.png`` for each file, below the folders it lies in when a
+        folder was given.
+
+    Raises
+    ------
+    DataError
+        If a path does not exist, or two files would write one map.
+    ModelsError
+        If the models cannot be used, or maps are asked for and no voter gives any.
     """
     inspector = Inspector(models)
     if inspector.version_notice:
         print(f"warning: {inspector.version_notice}", file=sys.stderr)
     files = _image_files(paths)
+    pictures = {} if maps is None else _map_files(files, maps, inspector)
     verdicts = inspector.inspect_many((str(path), partial(read_file, path)) for path in files)
     n_inspected = 0
 
     def counted() -> Iterator[Verdict | NotInspected]:
         nonlocal n_inspected
-        for verdict in tqdm(verdicts, total=len(files), unit="image", disable=not sys.stderr.isatty()):
-            n_inspected += isinstance(verdict, Verdict)
+        shown = tqdm(verdicts, total=len(files), unit="image", disable=not sys.stderr.isatty())
+        for path, verdict in zip(files, shown, strict=True):
+            if isinstance(verdict, Verdict):
+                n_inspected += 1
+                if maps is not None:
+                    _write_map(pictures[path], path, verdict, inspector.decoding)
             yield verdict
 
     if json_target is None:
@@ -146,7 +164,8 @@ def results_table(metrics: Path) -> str:
     rows = {"ensemble": read_json(ensemble)}
     rows |= {path.stem: read_json(path) for path in sorted((metrics / "voters").glob("*.json"))}
     data = read_json(metrics / "data.json")
-    table = pd.DataFrame.from_dict(rows, orient="index")[list(RESULT_COLUMNS)]
+    # What needs defects is null where there are too few.
+    table = pd.DataFrame.from_dict(rows, orient="index")[list(RESULT_COLUMNS)].astype(float)
     head = (
         f"{data['n_test']} test images ({data['n_test_defective']} {CLASS_NAMES[1]}), never used in training; "
         f"{data['n_train']} training images ({data['n_train_defective']} {CLASS_NAMES[1]})"
@@ -181,25 +200,51 @@ def _write_json(target: str, pieces: Iterable[str]) -> None:
         raise DataError(f"{target} cannot be written ({problem.strerror}).") from problem
 
 
-def _image_files(paths: list[Path]) -> list[Path]:
-    files = []
+def _image_files(paths: list[Path]) -> dict[Path, Path]:
+    """Return every image file, with its path below the folder in which it was found."""
+    files: dict[Path, Path] = {}
     for path in paths:
         if path.is_dir():
             images = sorted(file for file in path.rglob("*") if file.suffix.lower() in EXTENSIONS)
             if not images:
                 raise DataError(f"{path} holds no image ({', '.join(EXTENSIONS)}).")
-            files += images
+            files |= {image: image.relative_to(path) for image in images}
         elif path.exists():
-            files.append(path)
+            files[path] = Path(path.name)
         else:
             raise DataError(f"{path} does not exist.")
     return files
 
 
+def _map_files(files: dict[Path, Path], folder: Path, inspector: Inspector) -> dict[Path, Path]:
+    """Return where the map of each file is written."""
+    if not inspector.gives_maps:
+        raise ModelsError("no voter of these models gives a map; name patch_memory in detectors and run `dvc repro`.")
+    targets: dict[Path, Path] = {}
+    for path, name in files.items():
+        target = folder / f"{name}.png"
+        if target in targets:
+            raise DataError(f"{targets[target]} and {path} would both write {target}; inspect them one by one.")
+        targets[target] = path
+    return {path: target for target, path in targets.items()}
+
+
+def _write_map(target: Path, path: Path, verdict: Verdict, decoding: Decoding) -> None:
+    assert verdict.defect_map is not None
+    # Read once more: a folder of any length was not to be kept in memory.
+    pixels = draw_map(decode_file(path, decoding).pixels, verdict.defect_map)
+    try:
+        with replacing(target, flush=False) as temporary:
+            Image.fromarray(pixels).save(temporary, "PNG")
+    except OSError as problem:
+        raise DataError(f"{target} cannot be written ({problem.strerror}).") from problem
+
+
 def _line(verdict: Verdict | NotInspected) -> str:
     if isinstance(verdict, NotInspected):
         return f"{verdict.verdict:<13}  {'':7}  {verdict.reason}"
-    return f"{verdict.verdict:<13}  {verdict.confidence:7.1%}  {verdict.name}: {verdict.reason}"
+    words = " ".join(filter(None, (verdict.reason, verdict.whereabouts)))
+    return f"{verdict.verdict:<13}  {verdict.confidence:7.1%}  {verdict.name}: {words}"
 
 
 if __name__ == "__main__":

@@ -8,7 +8,9 @@ from inspection.data.manifest import read_training_rows
 from inspection.decision.ensemble import describe_ensemble, write_ensemble
 from inspection.decision.rule_fitting import fit_rules, out_of_fold_table
 from inspection.files import sha256_file, write_csv
+from inspection.labels import DEFECTIVE
 from inspection.plugins import load_plugins
+from inspection.voters.abstention import voting_cards
 from inspection.voters.cards import read_cards, read_out_of_fold
 from inspection.voters.stored import fingerprint
 from stages.running import run_stage
@@ -19,20 +21,22 @@ def fit_ensemble() -> None:
     load_plugins(params.plugins)
     rows = read_training_rows("data/manifest.csv")
     on_backbones = [f"{one}_{kind}" for one in params.backbones for kind in (*params.classifiers, *params.detectors)]
-    cards = read_cards("metrics/training", [*params.networks, *on_backbones])
+    cards, abstentions = voting_cards(read_cards("metrics/training", [*params.networks, *on_backbones]))
     proba = np.column_stack([read_out_of_fold("models", card, rows) for card in cards])
     fitted = fit_rules(proba, rows, params.ensemble, params.decision)
-    if fitted.notice:
-        print(f"NOTICE: {fitted.notice}")
+    for notice in filter(None, (abstentions, fitted.notice)):
+        print(f"NOTICE: {notice}")
     if len(cards) % 2 == 0:
         print(f"note: {len(cards)} voters can tie, and a tie is sent to review; an odd number cannot.")
     write_csv("models/out_of_fold.csv", out_of_fold_table(fitted, proba, rows, [card["name"] for card in cards]))
     trained_on = {
         "source": params.data.source,
         "n_images": len(rows),
+        "n_defects": int((rows["label"] == DEFECTIVE).sum()),
         "manifest_sha256": sha256_file("data/manifest.csv"),
     }
-    guard = {"file": fingerprint("models", "guard.npz"), "network": f"backbones/{params.backbones[0]}.onnx"}
+    files = {"file": "guard.npz", "network": f"backbones/{params.backbones[0]}.onnx"}
+    guard = {role: fingerprint("models", name) for role, name in files.items()}
     decoding = Decoding.of(params.data.decoding)
     write_ensemble("models", describe_ensemble(cards, fitted.rules, trained_on, decoding, guard, params.plugins))
 

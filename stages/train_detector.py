@@ -9,9 +9,11 @@ import numpy as np
 from inspection.config import load_params
 from inspection.data.images import Decoding
 from inspection.data.manifest import read_training_rows
+from inspection.data.planted_defects import plant
+from inspection.files import DIGITS
 from inspection.voters.cards import TrainedFiles, write_card
 from inspection.voters.features import iterate_patch_maps
-from inspection.voters.patch_detector import train_patch_detector, write_patch_detector
+from inspection.voters.patch_detector import TrainingParts, train_patch_detector, write_patch_detector
 from stages.running import progress, run_stage
 
 
@@ -24,26 +26,32 @@ def train() -> None:
     voter = f"{arguments.backbone}_{arguments.detector}"
     is_shared = params.patch_memory.image_size == params.features.image_size
     network = f"backbones/{arguments.backbone}.onnx" if is_shared else f"patches/{arguments.backbone}/network.onnx"
-    rows = read_training_rows("data/manifest.csv")
+    rows, decoding = read_training_rows("data/manifest.csv"), Decoding.of(params.data.decoding)
     passes = count(1)
 
     def read_maps(positions: np.ndarray) -> Iterator[np.ndarray]:
-        some = rows.iloc[positions]
-        maps = iterate_patch_maps(f"models/{network}", some, Decoding.of(params.data.decoding))
-        return progress(maps, f"{voter}, pass {next(passes)} of 2", len(some))
+        maps = iterate_patch_maps(f"models/{network}", rows.iloc[positions], decoding)
+        return progress(maps, f"{voter}, pass {next(passes)} of 2", len(positions))
+
+    def read_planted_maps(positions: np.ndarray) -> Iterator[np.ndarray]:
+        random = np.random.default_rng(params.seed)
+        maps = iterate_patch_maps(
+            f"models/{network}", rows.iloc[positions], decoding, lambda pixels: plant(pixels, random)[0]
+        )
+        return progress(maps, f"{voter}, planted defects", len(positions))
 
     trained = train_patch_detector(
         read_maps,
-        rows["label"].to_numpy(),
-        rows["weight"].to_numpy(),
-        rows["fold"].to_numpy(),
+        read_planted_maps,
+        TrainingParts.of(rows),
         params.patch_memory.components,
         params.patch_memory.patches,
         params.seed,
     )
     write_patch_detector(f"models/{voter}.npz", trained.detector)
     files = {"network": network, "memory": f"{voter}.npz"}
-    card = TrainedFiles(arguments.detector, files, {"top_share": trained.detector.top_share})
+    planted = {} if trained.planted_roc_auc is None else {"planted_roc_auc": round(trained.planted_roc_auc, DIGITS)}
+    card = TrainedFiles(arguments.detector, files, {"top_share": trained.detector.top_share}, planted)
     write_card("metrics/training", "models", voter, card, rows, trained.out_of_fold)
 
 

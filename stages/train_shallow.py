@@ -5,6 +5,7 @@ import argparse
 from inspection.config import load_params
 from inspection.data.manifest import read_training_rows
 from inspection.plugins import load_plugins
+from inspection.voters.abstention import why_abstain, write_abstention
 from inspection.voters.cards import TrainedFiles, write_card
 from inspection.voters.features import read_features
 from inspection.voters.shallow import train_shallow
@@ -20,6 +21,11 @@ def train() -> None:
     params = load_params()
     load_plugins(params.plugins)
     rows = read_training_rows("data/manifest.csv")
+    voter = f"{arguments.backbone}_{arguments.classifier}"
+    names = {"classifier": f"{voter}.pkl", "scaler": f"{voter}_scaler.pkl"}
+    if reason := why_abstain(rows["label"].to_numpy(), rows["fold"].to_numpy()):
+        write_abstention("metrics/training", "models", voter, arguments.classifier, list(names.values()), reason)
+        return
     features = read_features(f"features/{arguments.backbone}.npz", rows)
     trained = train_shallow(
         arguments.classifier,
@@ -31,14 +37,9 @@ def train() -> None:
         params.seed,
         lambda candidates: progress(candidates, arguments.classifier, unit="candidate"),
     )
-    voter = f"{arguments.backbone}_{arguments.classifier}"
-    save_pickle(f"models/{voter}_scaler.pkl", trained.scaler)
-    save_pickle(f"models/{voter}.pkl", trained.classifier)
-    files = {
-        "network": f"backbones/{arguments.backbone}.onnx",
-        "classifier": f"{voter}.pkl",
-        "scaler": f"{voter}_scaler.pkl",
-    }
+    save_pickle(f"models/{names['scaler']}", trained.scaler)
+    save_pickle(f"models/{names['classifier']}", trained.classifier)
+    files = {"network": f"backbones/{arguments.backbone}.onnx"} | names
     card = TrainedFiles(arguments.classifier, files, trained.hyperparameters)
     write_card("metrics/training", "models", voter, card, rows, trained.out_of_fold)
 

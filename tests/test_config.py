@@ -197,11 +197,9 @@ def test_wrong_type(tmp_path, key, value, message):
         ("data.max_unreadable_share", -0.001, 0),
         ("data.max_unreadable_share", 1, 0.999),
         ("backbones", [], ["resnet50"]),
-        ("classifiers", [], ["svm"]),
         ("features.image_size", 31, 32),
         ("features.image_size", 2049, 2048),
         ("features.pooling", [], ["max"]),
-        ("networks", [], ["resnet50"]),
         ("cnn.image_size", 15, 16),
         ("cnn.channels", [], [1]),
         ("cnn.dropout", 1, 0.999),
@@ -479,7 +477,6 @@ def test_params_are_frozen(section, key):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"max_overkill_rate": 0.1}, "decision: max_overkill_rate = 0.1 says which parts fail, and nothing says which"),
         (
             {"max_overkill_rate": 0.1, "max_escape_rate": 0.05, "cost": {"escape": 100, "overkill": 5, "review": 1}},
             "decision: max_overkill_rate = 0.1 and cost both say where parts fail: set max_overkill_rate to 0, or cost",

@@ -71,7 +71,10 @@ def fit_combination(
     Returns
     -------
     Combination
+        Of images without defects nothing can be learned: then `mean_log_odds`.
     """
+    if not (labels == DEFECTIVE).any():
+        return mean_log_odds(proba.shape[1])
     coefficients, intercept = fit_logistic(_log_odds(proba), labels, weights, SHRINKAGE)
     return Combination(tuple(coefficients.tolist()), intercept)
 

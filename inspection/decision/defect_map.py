@@ -108,7 +108,7 @@ class DefectMap:
         ]
         return tuple(sorted(found, key=lambda region: (-region.rarity, region.top, region.left)))
 
-    def _describe(self, box: tuple[slice, slice], is_inside: npt.NDArray[np.bool_], rarity: float) -> Region:
+    def _describe(self, box: tuple[slice, ...], is_inside: npt.NDArray[np.bool_], rarity: float) -> Region:
         share = float(is_inside.mean())
         rows, columns = is_inside.shape
         top, bottom = (round(end * self.height / rows) for end in (box[0].start, box[0].stop))

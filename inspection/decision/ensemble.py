@@ -1,6 +1,6 @@
 """The file ensemble.json: which voters there are, how they decide together, and what it was made with."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -19,7 +19,7 @@ from inspection.plugins import load_plugins
 from inspection.versions import installed_versions
 
 ENSEMBLE_FILE = "ensemble.json"
-FORMAT = 4
+FORMAT = 5
 """Version of the layout of ensemble.json; a reader refuses any other."""
 DIGITS = 6
 """Decimals kept of weights and coefficients."""
@@ -93,7 +93,7 @@ class GuardEntry(_Entry):
     """The guard, and the network through which it looks."""
 
     file: FileEntry
-    network: ModelPath
+    network: FileEntry
 
 
 class DecodingEntry(_Entry):
@@ -114,7 +114,14 @@ class DataEntry(_Entry):
 
     source: Text
     n_images: int = Field(ge=1)
+    n_defects: Count
     manifest_sha256: Sha256
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> Self:
+        if self.n_defects > self.n_images:
+            raise ValueError("n_defects is more than n_images")
+        return self
 
 
 class OperatingPointEntry(_Entry):
@@ -126,6 +133,9 @@ class OperatingPointEntry(_Entry):
     confidence: Proba | None
     n_defects: Count
     n_escapes: Count
+    max_overkill_rate: Proba | None
+    n_good: Count
+    n_overkill: Count
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
@@ -133,8 +143,11 @@ class OperatingPointEntry(_Entry):
             raise ValueError("fail_from lies below pass_below, so that a part could both pass and fail")
         if self.n_escapes > self.n_defects:
             raise ValueError("n_escapes is more than n_defects")
-        if (self.max_escape_rate is None) != (self.confidence is None):
-            raise ValueError("max_escape_rate and confidence make one promise: both or neither")
+        if self.n_overkill > self.n_good:
+            raise ValueError("n_overkill is more than n_good")
+        is_promised = self.max_escape_rate is not None or self.max_overkill_rate is not None
+        if is_promised != (self.confidence is not None):
+            raise ValueError("max_escape_rate or max_overkill_rate make a promise with confidence, and none without")
         return self
 
 
@@ -159,7 +172,7 @@ class Ensemble(_Entry):
         In the order of every probability matrix.
     """
 
-    format: Literal[4]
+    format: Literal[5]
     classes: tuple[Literal["non_defective"], Literal["defective"]]
     voting: Text
     threshold: Proba
@@ -178,11 +191,9 @@ class Ensemble(_Entry):
         repeated = sorted({name for name in names if names.count(name) > 1})
         if repeated:
             raise ValueError(f"voters: {repeated[0]} is listed twice")
-        seen_by_classifiers = {voter.files["network"].path for voter in self.voters if "classifier" in voter.files}
-        if self.guard.network not in seen_by_classifiers:
-            raise ValueError(f"guard.network: no classifier among the voters looks through {self.guard.network}")
         fingerprints: dict[str, str] = {}
-        for file in [self.guard.file, *(file for voter in self.voters for file in voter.files.values())]:
+        of_voters = [file for voter in self.voters for file in voter.files.values()]
+        for file in [self.guard.file, self.guard.network, *of_voters]:
             if fingerprints.setdefault(file.path, file.sha256) != file.sha256:
                 raise ValueError(f"{file.path} is named with two different fingerprints")
         return self
@@ -196,24 +207,25 @@ class Ensemble(_Entry):
             tuple(voter.weight for voter in self.voters),
             Combination(tuple(voter.coefficient for voter in self.voters), self.intercept),
             None if point is None else OperatingPoint(**point.model_dump()),
+            knows_defects=self.trained_on.n_defects > 0,
         )
 
     def image_decoding(self) -> Decoding:
         """Return how images are read."""
         return Decoding(self.decoding.bit_depth, self.decoding.float_range)
 
+    def networks(self) -> dict[str, FileEntry]:
+        """Return the networks that voters and guard look through, by their paths."""
+        files = [*(voter.files["network"] for voter in self.voters), self.guard.network]
+        return {file.path: file for file in files}
 
-def outputs_wanted(voters: Iterable[VoterEntry]) -> dict[str, tuple[str, ...]]:
-    """Return what voters look at: the outputs wanted of each network, by its path.
-
-    Parameters
-    ----------
-    voters : iterable of VoterEntry
-    """
-    wanted: dict[str, dict[str, None]] = {}
-    for voter in voters:
-        wanted.setdefault(voter.files["network"].path, {})[voter.output] = None
-    return {path: tuple(outputs) for path, outputs in wanted.items()}
+    def outputs_wanted(self) -> dict[str, tuple[str, ...]]:
+        """Return what voters and guard look at: the outputs wanted of each network, by its path."""
+        wanted: dict[str, dict[str, None]] = {}
+        for voter in self.voters:
+            wanted.setdefault(voter.files["network"].path, {})[voter.output] = None
+        wanted.setdefault(self.guard.network.path, {})["features"] = None
+        return {path: tuple(outputs) for path, outputs in wanted.items()}
 
 
 def describe_ensemble(

@@ -1,8 +1,9 @@
 """The only inference path: a photograph in, a verdict out. Evaluation, viewer and command line all use it."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from inspection.data.images import decode, resize
-from inspection.decision.ensemble import outputs_wanted, read_ensemble
+from inspection.decision.defect_map import DefectMap
+from inspection.decision.ensemble import read_ensemble
 from inspection.decision.verdict import NotInspected, Verdict, make_verdicts
 from inspection.decision.versions import version_notice
 from inspection.errors import ImageError
@@ -35,15 +37,22 @@ class Measurements:
         Of the backbone that the guard looks through.
     unlikeness : ndarray of float, shape (n_images,), >= 0
         See `inspection.voters.guard.Guard.unlikeness`.
+    defect_maps : tuple of DefectMap, shape (n_images,) or (0,)
+        Empty when no voter gives a map.
     """
 
     proba: npt.NDArray[np.float64]
     features: npt.NDArray[np.float32]
     unlikeness: npt.NDArray[np.float64]
+    defect_maps: tuple[DefectMap, ...]
 
 
-_Pictures = dict[int, npt.NDArray[np.uint8]]
-"""A photograph by the side in pixels that it was resized to, each of shape (side, side, 3)."""
+class _Picture(NamedTuple):
+    """A photograph as the networks see it, by the side in pixels that it was resized to, and its own size."""
+
+    resized: dict[int, npt.NDArray[np.uint8]]
+    height: int
+    width: int
 
 
 class _Photograph(NamedTuple):
@@ -51,7 +60,14 @@ class _Photograph(NamedTuple):
 
     name: str
     sha256: str
-    pictures: _Pictures
+    picture: _Picture
+
+
+class _Vote(NamedTuple):
+    """What a voter says of some photographs: P(defective), and where, if it knows."""
+
+    proba: npt.NDArray[np.floating]
+    rarity: npt.NDArray[np.float32] | None = None
 
 
 class Inspector:
@@ -89,19 +105,17 @@ class Inspector:
         self.version_notice = version_notice(ensemble.versions)
         guard = ensemble.guard
         self.guard: Guard = read_guard(read_vouched(models, guard.file.model_dump()), guard.file.path)
-        self._guard_network = guard.network
+        self._guard_network = guard.network.path
+        networks, self._outputs_wanted = ensemble.networks(), ensemble.outputs_wanted()
+        n_threads = max(1, joblib.cpu_count() // len(networks))
+        self._networks = {
+            path: OnnxModel(read_vouched(models, file.model_dump()), path, n_threads) for path, file in networks.items()
+        }
         self._voters = {voter.name: voter for voter in ensemble.voters}
-        self._networks: dict[str, OnnxModel] = {}
-        paths = {voter.files["network"].path for voter in ensemble.voters}
-        n_threads = max(1, joblib.cpu_count() // len(paths))
         self._shallow: dict[str, ShallowVoter] = {}
         self._detectors: dict[str, PatchDetector] = {}
         for name, voter in self._voters.items():
             files = {role: file.model_dump() for role, file in voter.files.items()}
-            network = files["network"]
-            if network["path"] not in self._networks:
-                data = read_vouched(models, network)
-                self._networks[network["path"]] = OnnxModel(data, network["path"], n_threads)
             if "classifier" in files:
                 self._shallow[name] = ShallowVoter(models, files)
             if "memory" in files:
@@ -112,6 +126,11 @@ class Inspector:
     def voters(self) -> tuple[str, ...]:
         """Names of the voters."""
         return tuple(self._voters)
+
+    @property
+    def gives_maps(self) -> bool:
+        """Whether a voter says where a photograph is unlike good parts."""
+        return bool(self._detectors)
 
     def measure(self, images: Iterable[npt.NDArray[np.uint8]]) -> Measurements:
         """Run every network, decoding no more than one batch ahead.
@@ -129,11 +148,12 @@ class Inspector:
         parts = [self._measure_batch(batch) for batch in one_ahead(batches(pictures, BATCH_SIZE))]
         if not parts:
             nothing = np.empty((0, self.guard.mean.size), np.float32)
-            return Measurements(np.empty((0, len(self._voters))), nothing, np.empty(0))
+            return Measurements(np.empty((0, len(self._voters))), nothing, np.empty(0), ())
         return Measurements(
             np.concatenate([part.proba for part in parts]),
             np.concatenate([part.features for part in parts]),
             np.concatenate([part.unlikeness for part in parts]),
+            tuple(chain.from_iterable(part.defect_maps for part in parts)),
         )
 
     def inspect(self, data: bytes, name: str = "image") -> Verdict:
@@ -191,10 +211,14 @@ class Inspector:
         -------
         list of Verdict, shape (n_images,)
         """
-        return make_verdicts(self.voters, measured.proba, names, fingerprints, self.rules, measured.unlikeness)
+        verdicts = make_verdicts(self.voters, measured.proba, names, fingerprints, self.rules, measured.unlikeness)
+        if not measured.defect_maps:
+            return verdicts
+        return [replace(verdict, defect_map=one) for verdict, one in zip(verdicts, measured.defect_maps, strict=True)]
 
-    def _resized(self, image: npt.NDArray[np.uint8]) -> _Pictures:
-        return {size: resize(image, size) for size in {network.image_size for network in self._networks.values()}}
+    def _resized(self, image: npt.NDArray[np.uint8]) -> _Picture:
+        sizes = {network.image_size for network in self._networks.values()}
+        return _Picture({size: resize(image, size) for size in sizes}, *image.shape[:2])
 
     def _prepare(self, data: bytes, name: str) -> _Photograph:
         return _Photograph(name, sha256_bytes(data), self._resized(decode(data, name, self.decoding).pixels))
@@ -206,20 +230,20 @@ class Inspector:
             return NotInspected(name, str(problem))
 
     def _judge_batch(self, photographs: list[_Photograph]) -> list[Verdict]:
-        measured = self._measure_batch([photograph.pictures for photograph in photographs])
+        measured = self._measure_batch([photograph.picture for photograph in photographs])
         names = [photograph.name for photograph in photographs]
         return self.judge(measured, names, [photograph.sha256 for photograph in photographs])
 
-    def _measure_batch(self, pictures: list[_Pictures]) -> Measurements:
-        wanted = outputs_wanted(self._voters.values())
+    def _measure_batch(self, pictures: list[_Picture]) -> Measurements:
+        wanted = self._outputs_wanted
         # Last those for whose output nothing waits.
         paths = sorted(self._networks, key=lambda path: wanted[path] == ("defect_proba",))
         networks = [self._networks[path] for path in paths]
         runs = [
-            Run(network, np.stack([picture[network.image_size] for picture in pictures]), wanted[path])
+            Run(network, np.stack([picture.resized[network.image_size] for picture in pictures]), wanted[path])
             for path, network in zip(paths, networks, strict=True)
         ]
-        votes: dict[str, Future[npt.NDArray[np.floating]]] = {}
+        calls: dict[str, Future[_Vote]] = {}
         with single_threaded_libraries(), workers_for(networks) as workers:
             # What looks at the features of one network need not wait for the others.
             for place, arrays in run_with(workers, runs):
@@ -230,10 +254,23 @@ class Inspector:
                     unlikeness = workers.submit(self.guard.unlikeness, features)
                 for name, voter in self._voters.items():
                     if voter.files["network"].path == path:
-                        votes[name] = workers.submit(self._vote, name, outputs[voter.output])
-        proba = np.column_stack([votes[name].result() for name in self._voters]).astype(float)
-        return Measurements(np.clip(proba, 0, 1), features, unlikeness.result())
+                        calls[name] = workers.submit(self._vote, name, outputs[voter.output])
+        votes = {name: calls[name].result() for name in self._voters}
+        proba = np.column_stack([vote.proba for vote in votes.values()]).astype(float)
+        return Measurements(np.clip(proba, 0, 1), features, unlikeness.result(), self._defect_maps(votes, pictures))
 
-    def _vote(self, name: str, output: npt.NDArray[np.float32]) -> npt.NDArray[np.floating]:
-        voter = self._shallow.get(name) or self._detectors.get(name)
-        return output if voter is None else voter.defect_proba(output)
+    def _vote(self, name: str, output: npt.NDArray[np.float32]) -> _Vote:
+        if name in self._detectors:
+            return _Vote(*self._detectors[name].look(output))
+        return _Vote(self._shallow[name].defect_proba(output) if name in self._shallow else output)
+
+    def _defect_maps(self, votes: Mapping[str, _Vote], pictures: list[_Picture]) -> tuple[DefectMap, ...]:
+        maps = {name: vote.rarity for name, vote in votes.items() if vote.rarity is not None}
+        if not maps:
+            return ()
+        # The mean of several maps peaks no higher on a good part than they do on average.
+        peak = float(np.mean([self._detectors[name].scale.peak for name in maps]))
+        return tuple(
+            DefectMap({name: of_voter[place] for name, of_voter in maps.items()}, peak, picture.height, picture.width)
+            for place, picture in enumerate(pictures)
+        )

@@ -1,6 +1,7 @@
 """Where to draw the line: thresholds on the ensemble's probability, chosen on out-of-fold scores, with a guarantee.
 
-Parts below the first threshold pass, parts from the second one on fail, a person looks at those between.
+Parts below the first threshold pass, parts from the second one on fail, a person looks at those between. How many
+defects pass can be promised where defects are known; how many good parts fail, where good ones are.
 """
 
 from dataclasses import dataclass
@@ -47,10 +48,15 @@ class OperatingPoint:
         The promise: at most this share of all defective parts passes. None when the thresholds are merely the cheapest
         and nothing is promised.
     confidence : float in (0, 1), or None
-        Probability that the promise holds, over the drawing of the training images. None without a promise.
+        Probability that each promise holds, over the drawing of the training images. None without a promise.
     n_defects, n_escapes : int
         Defects among the training images, copies counted once, and how many of them pass by their out-of-fold
-        probability. A promise rests on them.
+        probability. The promise rests on them.
+    max_overkill_rate : float in (0, 1), or None
+        The other promise: at most this share of all good parts fails unseen. None when nothing is promised of them.
+    n_good, n_overkill : int
+        Good parts among the training images, copies counted once, and how many of them fail by their out-of-fold
+        probability. The other promise rests on them; 0 without it.
     """
 
     pass_below: float
@@ -59,6 +65,9 @@ class OperatingPoint:
     confidence: float | None
     n_defects: int
     n_escapes: int
+    max_overkill_rate: float | None = None
+    n_good: int = 0
+    n_overkill: int = 0
 
 
 def rate_bound(n_hits: int, n_parts: int, confidence: float) -> float:
@@ -256,17 +265,54 @@ def choose_operating_point(
     if promised is None:
         return None
     pass_below, n_escapes = promised
-    fail_from = pass_below
     if costs is not None:
         pass_below, fail_from = cheapest_thresholds(is_defect, proba, costs, highest_pass=pass_below)
         n_escapes = int(np.sum(of_defects < pass_below))
-    elif max_overkill_rate:
-        of_good = _one_per_group(proba[~is_defect], groups[~is_defect], np.maximum)
-        limit = fail_threshold(of_good, max_overkill_rate, confidence)
-        # Too few good parts for a bound: none may fail without a look at it.
-        fail_from = NEVER if limit is None else limit
+        return OperatingPoint(pass_below, fail_from, max_escape_rate, confidence, len(of_defects), n_escapes)
+    if not max_overkill_rate:
+        return OperatingPoint(pass_below, pass_below, max_escape_rate, confidence, len(of_defects), n_escapes)
+    of_good = _one_per_group(proba[~is_defect], groups[~is_defect], np.maximum)
+    limit = fail_threshold(of_good, max_overkill_rate, confidence)
+    # Too few good parts for a bound: none may fail without a look at it.
+    fail_from = max(pass_below, NEVER if limit is None else limit)
+    n_overkill = int(np.sum(of_good >= fail_from))
     return OperatingPoint(
-        pass_below, max(pass_below, fail_from), max_escape_rate, confidence, len(of_defects), n_escapes
+        pass_below, fail_from, max_escape_rate, confidence, len(of_defects), n_escapes, max_overkill_rate, len(of_good),
+        n_overkill,
+    )  # fmt: skip
+
+
+def overkill_operating_point(
+    is_defect: npt.NDArray[np.bool_],
+    proba: npt.NDArray[np.float64],
+    groups: npt.NDArray[np.str_],
+    max_overkill_rate: float,
+    confidence: float,
+) -> OperatingPoint | None:
+    """Choose the one threshold that few enough good parts reach: all other parts pass, and no defect is needed.
+
+    The threshold is a conformal quantile of the good parts' probabilities (Vovk, Gammerman and Shafer 2005), taken so
+    high that the rate holds with ``confidence`` over the drawing of the training images, and not on average alone.
+
+    Parameters
+    ----------
+    is_defect, proba, groups
+        As of `choose_operating_point`; of defects there may be none.
+    max_overkill_rate, confidence : float in (0, 1)
+
+    Returns
+    -------
+    OperatingPoint or None
+        None when there are too few groups of good parts for the promise; see `parts_needed`.
+    """
+    of_good = _one_per_group(proba[~is_defect], groups[~is_defect], np.maximum)
+    threshold = fail_threshold(of_good, max_overkill_rate, confidence)
+    if threshold is None:
+        return None
+    of_defects = _one_per_group(proba[is_defect], groups[is_defect], np.minimum)
+    n_escapes, n_overkill = int(np.sum(of_defects < threshold)), int(np.sum(of_good >= threshold))
+    return OperatingPoint(
+        threshold, threshold, None, confidence, len(of_defects), n_escapes, max_overkill_rate, len(of_good), n_overkill
     )
 
 

@@ -14,6 +14,7 @@ from inspection.decision.operating_point import (
     OperatingPoint,
     cheapest_operating_point,
     choose_operating_point,
+    overkill_operating_point,
     parts_needed,
 )
 from inspection.decision.rules import Rules, decide
@@ -36,7 +37,7 @@ class FittedRules:
         fitted on the scores of the other folds. Those scores come from voters some of which did see this fold, so the
         combination, a handful of numbers, is not wholly blind to it.
     notice : str
-        Why a promise that was asked for cannot be made; empty when it can, or when none was asked for.
+        Why a promise or thresholds that were asked for cannot be had; empty when they can, or none were asked for.
     """
 
     rules: Rules
@@ -89,8 +90,12 @@ def _choose_point(
     decision: DecisionParams,
 ) -> tuple[OperatingPoint | None, str]:
     costs = None if decision.cost is None else Costs(**decision.cost.model_dump())
+    if costs is not None and not is_defect.any():
+        return None, "decision.cost weighs escapes, and no training part is defective. The vote decides."
     if not decision.max_escape_rate:
-        return None if costs is None else cheapest_operating_point(is_defect, proba, groups, costs), ""
+        if costs is not None:
+            return cheapest_operating_point(is_defect, proba, groups, costs), ""
+        return _promise_overkill(is_defect, proba, groups, decision) if decision.max_overkill_rate else (None, "")
     point = choose_operating_point(
         is_defect,
         proba,
@@ -104,10 +109,31 @@ def _choose_point(
         return point, ""
     n_defects = len(set(groups[is_defect]))
     needed = parts_needed(decision.max_escape_rate, decision.confidence)
-    return None, (
+    why = (
         f"decision.max_escape_rate = {decision.max_escape_rate:g} with confidence {decision.confidence:g} needs at "
         f"least {needed} defective training parts that are no copies of one another, and there are {n_defects}. "
-        "Nothing is promised: the vote decides. Add photographs of defects, or promise less."
+    )
+    if decision.max_overkill_rate:
+        point, lack = _promise_overkill(is_defect, proba, groups, decision)
+        return point, f"{why}Nothing is promised of defects. {lack}".rstrip()
+    return None, f"{why}Nothing is promised: the vote decides. Add photographs of defects, or promise less."
+
+
+def _promise_overkill(
+    is_defect: npt.NDArray[np.bool_],
+    proba: npt.NDArray[np.float64],
+    groups: npt.NDArray[np.str_],
+    decision: DecisionParams,
+) -> tuple[OperatingPoint | None, str]:
+    rate, confidence = decision.max_overkill_rate, decision.confidence
+    point = overkill_operating_point(is_defect, proba, groups, rate, confidence)
+    if point is not None:
+        return point, ""
+    return None, (
+        f"decision.max_overkill_rate = {rate:g} with confidence {confidence:g} needs at least "
+        f"{parts_needed(rate, confidence)} good training parts that are no copies of one another, and there are "
+        f"{len(set(groups[~is_defect]))}. Nothing is promised: the vote decides. Add photographs of good parts, or "
+        "promise less."
     )
 
 

@@ -45,6 +45,8 @@ class Rules:
         Gives the ensemble's probability.
     operating_point : OperatingPoint or None
         With it the thresholds decide and the votes explain; without it the vote decides.
+    knows_defects : bool
+        Whether the voters learned from defects. Without, a defect is nothing but a part unlike the good ones.
     """
 
     voting: str
@@ -52,6 +54,7 @@ class Rules:
     vote_weights: tuple[float, ...]
     combination: Combination
     operating_point: OperatingPoint | None = None
+    knows_defects: bool = True
 
     @property
     def voting_rule(self) -> VotingRule:
@@ -150,7 +153,8 @@ def decide(
 
     Without an operating point the vote decides. A tie is ``review``, and so is a majority that the ensemble's
     probability contradicts. With one the thresholds decide; a part passes only when the majority agrees, and a tie is
-    ``review``. A photograph unlike the training images is ``review`` under every rule.
+    ``review``. A photograph unlike the training images is ``review`` under every rule, but for one that fails where no
+    defect was trained on: being unlike the training images is then what a defect is.
 
     Parameters
     ----------
@@ -176,6 +180,8 @@ def decide(
     else:
         verdicts, causes = _by_thresholds(votes, defect_proba, rules.operating_point)
     if is_unlike is not None:
+        if not rules.knows_defects:
+            is_unlike = is_unlike & (verdicts != BAD)
         verdicts, causes = np.where(is_unlike, REVIEW, verdicts), np.where(is_unlike, Cause.UNLIKE, causes)
     outcomes = Outcomes.of(verdicts)
     likelier = np.maximum(defect_proba, 1 - defect_proba)

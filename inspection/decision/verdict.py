@@ -1,15 +1,19 @@
 """What is said about one photograph: the verdict, the votes behind it, and the reason in plain sentences."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from inspection.decision.defect_map import DefectMap, Region
 from inspection.decision.operating_point import OperatingPoint
 from inspection.decision.rules import BAD, GOOD, Cause, Rules, decide
-from inspection.decision.wording import percent_distinct, setting, threshold_words
+from inspection.decision.wording import percent, percent_distinct, setting, threshold_words
+
+_MOST_PLACES = 3
+"""Places that a sentence names."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,8 @@ class Verdict:
         Distance from the training images in multiples of what is allowed; above 1 the verdict is ``review``.
     simulated : bool
         True only in the viewer's Demo Mode.
+    defect_map : DefectMap or None
+        Where the photograph is unlike good parts; None when no voter gives a map.
     """
 
     name: str
@@ -67,6 +73,23 @@ class Verdict:
     votes: tuple[Vote, ...]
     unlikeness: float = 0.0
     simulated: bool = False
+    defect_map: DefectMap | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def regions(self) -> tuple[Region, ...]:
+        """What stands out on the map, the rarest first; nothing where there is no map."""
+        return () if self.defect_map is None else self.defect_map.regions
+
+    @property
+    def whereabouts(self) -> str:
+        """Where the photograph is unlike good parts, as a sentence; empty where there is no map."""
+        if self.defect_map is None:
+            return ""
+        if not self.regions:
+            return "No place stands out from good parts."
+        named = [f"{region.place} ({percent(region.share)} of the picture)" for region in self.regions[:_MOST_PLACES]]
+        further = len(self.regions) - len(named)
+        return f"Unlike good parts: {', '.join(named)}{f', and {further} more' if further else ''}."
 
     @property
     def vote_proba(self) -> npt.NDArray[np.float64]:
@@ -74,8 +97,11 @@ class Verdict:
         return np.array([vote.defect_proba for vote in self.votes])
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the verdict as plain types, ready for JSON."""
-        return asdict(self)
+        """Return the verdict as plain types, ready for JSON: of the map its regions, or None where there is none."""
+        content = asdict(replace(self, defect_map=None))
+        del content["defect_map"]
+        regions = None if self.defect_map is None else [asdict(region) for region in self.regions]
+        return content | {"regions": regions}
 
 
 NOT_INSPECTED = "not inspected"

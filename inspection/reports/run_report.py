@@ -85,10 +85,11 @@ def _verdicts(folder: Path, ensemble: dict, rule: str) -> Section:
 
 def _rule(out_of_fold: dict, voting: str, decision: DecisionParams) -> str:
     if not out_of_fold["operating_point"]:
-        asked = f" A promise of {setting(decision.max_escape_rate)} was asked for and the data cannot support it."
+        wanted = decision.max_escape_rate or decision.max_overkill_rate
+        asked = f" A promise of {setting(wanted)} was asked for and the data cannot support it."
         return (
             f"The vote decides ({voting}); nothing is promised about the share of defects that pass."
-            f"{asked if decision.max_escape_rate else ''}"
+            f"{asked if wanted else ''}"
         )
     point = out_of_fold["operating_point"][0]
     if point["fail_from"] > 1:
@@ -101,16 +102,26 @@ def _rule(out_of_fold: dict, voting: str, decision: DecisionParams) -> str:
         f"A part passes when its probability of a defect is below {point['pass_below']:.4g} and {fails}; a person "
         f"looks at {reviewed}. "
     )
-    rests_on = (
+    defects = (
         f"{point['n_defects']} defective training parts, {point['n_escapes']} of which pass by models that did not "
-        "see them."
+        "see them"
     )
-    if point["max_escape_rate"] is None:
-        return f"{thresholds}These are the cheapest thresholds; nothing is promised. They rest on {rests_on}"
-    return (
-        f"{thresholds}Promise: with confidence {point['confidence']:g} at most {setting(point['max_escape_rate'])} of "
-        f"the defective parts pass. It rests on {rests_on}"
-    )
+    promises = []
+    if point["max_escape_rate"] is not None:
+        promises.append(
+            f"at most {setting(point['max_escape_rate'])} of the defective parts pass, which rests on {defects}"
+        )
+    if point["max_overkill_rate"] is not None:
+        promises.append(
+            f"at most {setting(point['max_overkill_rate'])} of the good parts fail unseen, which rests on "
+            f"{point['n_good']} good training parts, {point['n_overkill']} of which fail by models that did not see "
+            "them"
+        )
+    if not promises:
+        return f"{thresholds}These are the cheapest thresholds; nothing is promised. They rest on {defects}."
+    silent = "" if point["max_escape_rate"] is not None else " Nothing is promised of the defects that pass."
+    confidence = f"with confidence {point['confidence']:g}"
+    return f"{thresholds}Promise: {confidence} {f'; and {confidence} '.join(promises)}.{silent}"
 
 
 def _voters(folder: Path, out_of_fold: dict) -> Section:
@@ -123,7 +134,7 @@ def _voters(folder: Path, out_of_fold: dict) -> Section:
     return Section(
         "The voters and their ensemble",
         "Params are to be chosen by the training images, as models judge them that did not see them (out of fold): "
-        f"the ensemble reaches an AUC of {out_of_fold['roc_auc']:.4f} there, and each voter shows what it is worth. "
+        f"{_reached(out_of_fold['roc_auc'])}"
         "The test images are for the record.",
         (
             Table(unseen, "Training images, out of fold, by the rule of this run."),
@@ -134,12 +145,18 @@ def _voters(folder: Path, out_of_fold: dict) -> Section:
     )
 
 
-def _line(model: str, metrics: dict) -> dict[str, str | float]:
+def _reached(area: float | None) -> str:
+    if area is None:
+        return "there are too few defects among them for an AUC. "
+    return f"the ensemble reaches an AUC of {area:.4f} there, and each voter shows what it is worth. "
+
+
+def _line(model: str, metrics: dict) -> dict[str, str | float | None]:
     """Return a row of a table of models: their metrics, and intervals as text."""
-    line: dict[str, str | float] = {"model": model}
+    line: dict[str, str | float | None] = {"model": model}
     for key, words in _METRICS.items():
         line[words] = metrics[key]
-        if f"{key}_low" in metrics:
+        if metrics.get(f"{key}_low") is not None:
             line[f"{words}, 95\u00a0%"] = f"{metrics[f'{key}_low']:.3f}–{metrics[f'{key}_high']:.3f}"
     return line
 

@@ -24,6 +24,7 @@ from inspection.decision.verdict import Verdict
 from inspection.errors import ImageError, ModelsError
 from inspection.files import sha256_bytes, sha256_file
 from inspection.station import demo
+from inspection.station.map_view import show_photograph
 from inspection.station.presentation import (
     LOOKS,
     breakable,
@@ -35,6 +36,7 @@ from inspection.station.presentation import (
     likeness_words,
     rule_facts,
     sentence,
+    trained_on_words,
     verdict_card,
     vote_options,
     vote_table,
@@ -215,7 +217,7 @@ def describe(judge: Judge | None) -> None:
     voters = "".join(f"<li>{breakable(voter)}</li>" for voter in judge.voters)
     facts = rule_facts(judge.rules)
     if judge.trained_on:
-        facts["Trained on"] = f"{judge.trained_on.n_images:,} photographs of {judge.trained_on.source}"
+        facts["Trained on"] = trained_on_words(judge.trained_on)
         facts["Fingerprint of the data"] = judge.trained_on.manifest_sha256[:12]
         facts["Fingerprint of the ensemble"] = judge.key[:12]
     heading = "Ensemble" if judge.trained_on else "Simulated ensemble"
@@ -350,10 +352,12 @@ def show_inspection(judge: Judge, name: str, picture: Picture, verdict: Verdict 
     """
     left, right = st.columns([2, 3], gap="medium")
     with left, st.container(key="photograph"):
-        st.image(picture.preview, alt=f"Photograph {name}", width="stretch")
+        show_photograph(name, picture.preview, verdict)
         st.html(f"""<p class="file"><bdi>{escape(name)}</bdi><br>{picture.width:,} × {picture.height:,} pixels</p>""")
         if verdict is not None and not verdict.simulated and not is_unlike(verdict):
             st.html(f'<p class="likeness">{likeness_words(verdict)}</p>')
+        if verdict is not None and verdict.defect_map is not None:
+            st.html(f'<p class="whereabouts">{verdict.whereabouts}</p>')
     with right:
         if verdict is None:
             st.html('<p class="waiting">Not analyzed yet. Press “Analyze Image”.</p>')

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from html import escape
 
+from inspection.decision.ensemble import DataEntry
 from inspection.decision.operating_point import OperatingPoint
 from inspection.decision.rules import BAD, GOOD, Cause, Rules
 from inspection.decision.verdict import Verdict, Vote
@@ -96,7 +97,7 @@ def rule_facts(rules: Rules) -> dict[str, str]:
 
 
 def promise_words(point: OperatingPoint) -> str:
-    """Say what is promised of the parts that pass, and on how many defects that rests.
+    """Say what is promised of the parts that pass or fail, and on how many parts that rests.
 
     Parameters
     ----------
@@ -104,10 +105,35 @@ def promise_words(point: OperatingPoint) -> str:
     """
     passing = f"{counted(point.n_defects, 'defect')}, {point.n_escapes} of which "
     passing += "passes" if point.n_escapes == 1 else "pass"
-    if point.max_escape_rate is None or point.confidence is None:
+    if point.confidence is None:
         return f"none: the thresholds are the cheapest on the training images, with {passing}"
-    most, confidence = setting(point.max_escape_rate), setting(point.confidence)
-    return f"at most {most} of the defects pass, with confidence {confidence}; rests on {passing}"
+    confidence, promises = setting(point.confidence), []
+    if point.max_escape_rate is not None:
+        most = setting(point.max_escape_rate)
+        promises.append(f"at most {most} of the defects pass, with confidence {confidence}; rests on {passing}")
+    if point.max_overkill_rate is not None:
+        failing = f"{counted(point.n_good, 'good part')}, {point.n_overkill} of which "
+        failing += "fails" if point.n_overkill == 1 else "fail"
+        most = setting(point.max_overkill_rate)
+        promises.append(f"at most {most} of the good parts fail, with confidence {confidence}; rests on {failing}")
+    if point.max_escape_rate is None:
+        promises.append("nothing is promised of defects")
+    return ". ".join(promises)
+
+
+def trained_on_words(data: DataEntry) -> str:
+    """Say what the models were trained on, and what their probabilities are worth when no defect was among it.
+
+    Parameters
+    ----------
+    data : DataEntry
+    """
+    if data.n_defects:
+        return f"{data.n_images:,} photographs of {data.source}, {data.n_defects:,} of them defective"
+    return (
+        f"{counted(data.n_images, 'photograph')} of {data.source}, none of them defective: probabilities are measured "
+        "by defects planted in photographs of good parts"
+    )
 
 
 def counted(number: int, noun: str) -> str:

@@ -5,7 +5,7 @@ of a voter, and a voter that params.yaml no longer names cannot stay behind.
 """
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from inspection.errors import ModelsError
 from inspection.files import DIGITS, read_json, replacing, write_json
+from inspection.labels import CLASS_NAMES
 from inspection.voters.stored import fingerprint, read_vouched
 
 
@@ -30,11 +31,14 @@ class TrainedFiles:
         Role to file name below the models folder: ``network``, and ``classifier`` and ``scaler`` of a shallow voter.
     hyperparameters : dict of str to object
         Values a search chose; JSON can hold them.
+    metrics : dict of str to float
+        What is said of the training beside the out-of-fold scores.
     """
 
     kind: str
     files: dict[str, str]
     hyperparameters: dict[str, object]
+    metrics: dict[str, float] = field(default_factory=dict)
 
 
 def write_card(
@@ -71,13 +75,22 @@ def write_card(
         "hyperparameters": trained.hyperparameters,
     }
     content = {
-        "roc_auc": round(float(roc_auc_score(rows["label"], proba)), DIGITS),
-        "average_precision": round(float(average_precision_score(rows["label"], proba)), DIGITS),
+        **_out_of_fold_metrics(rows["label"].to_numpy(), proba),
+        **trained.metrics,
         "n_images": len(rows),
         # In a list, because DVC would make columns of a mapping.
         "voter": [description],
     }
     write_json(Path(cards) / f"{voter}.json", content)
+
+
+def _out_of_fold_metrics(labels: np.ndarray, proba: np.ndarray) -> dict[str, float]:
+    if len(set(labels)) < len(CLASS_NAMES):
+        return {}
+    return {
+        "roc_auc": round(float(roc_auc_score(labels, proba)), DIGITS),
+        "average_precision": round(float(average_precision_score(labels, proba)), DIGITS),
+    }
 
 
 def read_cards(cards: str | Path, voters: list[str]) -> list[dict[str, Any]]:
@@ -93,7 +106,8 @@ def read_cards(cards: str | Path, voters: list[str]) -> list[dict[str, Any]]:
     Returns
     -------
     list of dict
-        Per voter ``name``, ``kind``, ``files``, ``out_of_fold`` and ``hyperparameters``, as `write_card` wrote them.
+        Per voter ``name``, ``kind``, ``files``, ``out_of_fold`` and ``hyperparameters``, as `write_card` wrote them;
+        of one that abstains ``name``, ``kind`` and ``abstains``, the reason.
 
     Raises
     ------
@@ -113,6 +127,8 @@ def read_cards(cards: str | Path, voters: list[str]) -> list[dict[str, Any]]:
 def _read_description(path: Path) -> dict[str, Any]:
     match read_json(path, ModelsError):
         case {"voter": [{"name": path.stem, "kind": str(), "files": dict(), "out_of_fold": dict()} as description]}:
+            return description
+        case {"voter": [{"name": path.stem, "kind": str(), "abstains": str()} as description]}:
             return description
     raise ModelsError(f"{path} is not the card of a voter; delete it and run `dvc repro`.")
 

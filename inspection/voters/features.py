@@ -83,7 +83,10 @@ def extract_features(
 
 
 def iterate_patch_maps(
-    network_path: str | Path, rows: pd.DataFrame, decoding: Decoding = AS_STORED
+    network_path: str | Path,
+    rows: pd.DataFrame,
+    decoding: Decoding = AS_STORED,
+    alter: Callable[[np.ndarray], np.ndarray] = lambda pixels: pixels,
 ) -> Iterator[np.ndarray]:
     """Yield the patch map of every image of a manifest, computing no more than a batch ahead.
 
@@ -95,13 +98,15 @@ def iterate_patch_maps(
         Rows of a manifest.
     decoding : Decoding
         The one ``prepare`` used.
+    alter : callable, optional
+        Makes of the pixels of a photograph, uint8 of shape (height, width, 3), those that the network sees.
 
     Yields
     ------
     ndarray of float32, shape (rows, columns, n_channels)
     """
     model = OnnxModel(Path(network_path).read_bytes(), str(network_path))
-    pixels = (resize(image, model.image_size) for image in iterate_pixels(rows, decoding))
+    pixels = (resize(alter(image), model.image_size) for image in iterate_pixels(rows, decoding))
     for batch in one_ahead(batches(pixels, BATCH_SIZE)):
         yield from model.run(np.stack(batch), "patch_map")
 

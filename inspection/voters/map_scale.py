@@ -73,7 +73,7 @@ class MapScale:
         """
         last = float(self.quantiles[-1])
         # Where the last decade is a single value, all beyond it is unheard of.
-        decade = max(last - float(self.quantiles[-1 - _PER_DECADE]), np.finfo(np.float32).tiny)
+        decade = max(last - float(self.quantiles[-1 - _PER_DECADE]), float(np.finfo(np.float32).tiny))
         rarity = np.interp(values, self.quantiles, RARITIES)
         beyond = RARITIES[-1] + (np.asarray(values, float) - last) / decade
         return np.where(values > last, np.minimum(beyond, MOST), rarity).astype(np.float32)

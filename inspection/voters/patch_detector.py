@@ -12,8 +12,10 @@ import io
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple, Self
 
 import numpy as np
+import pandas as pd
 from joblib import Parallel, delayed
 from scipy.special import expit
 from sklearn.metrics import roc_auc_score
@@ -23,6 +25,7 @@ from inspection.calibration import fit_logistic
 from inspection.errors import DataError, ModelsError
 from inspection.labels import CLASS_NAMES, DEFECTIVE, NON_DEFECTIVE
 from inspection.threads import single_threaded_libraries
+from inspection.voters.map_scale import MapScale
 from inspection.voters.patch_memory import PatchMemory, remember
 
 TOP_SHARES = (0.0, 0.005, 0.01, 0.02, 0.05, 0.1)
@@ -34,6 +37,10 @@ _KEYS = ("mean", "components", "patches")
 """Arrays of a `PatchMemory`."""
 _SETTINGS = ("top_share", "slope", "intercept")
 """Numbers of a `PatchDetector`."""
+N_ENOUGH_DEFECTS = 10
+"""Labelled defects from which on planted ones have no say in what a distance means."""
+MAX_PLANTED = 500
+"""Good photographs into which a defect is planted."""
 
 ReadPatchMaps = Callable[[np.ndarray], Iterable[np.ndarray]]
 """Called with positions of photographs, yields the patch map of each."""
@@ -52,7 +59,7 @@ def top_mean(distances: np.ndarray, share: float) -> np.ndarray:
     -------
     ndarray of float, shape (n_images,)
     """
-    flat = distances.reshape(len(distances), -1)
+    flat = distances.reshape(len(distances), np.prod(distances.shape[1:]))
     n_largest = max(1, round(share * flat.shape[1]))
     return np.partition(flat, -n_largest, axis=1)[:, -n_largest:].mean(axis=1, dtype=float)
 
@@ -69,15 +76,18 @@ class PatchDetector:
     slope : float, >= 0
         Of the sigmoid: P(defective) by one memory is ``1 / (1 + exp(-(slope * score + intercept)))``.
     intercept : float
+    scale : MapScale
+        Of the distances, by good parts out of fold.
     """
 
     memories: tuple[PatchMemory, ...]
     top_share: float
     slope: float
     intercept: float
+    scale: MapScale
 
-    def defect_proba(self, patch_maps: np.ndarray) -> np.ndarray:
-        """Return P(defective).
+    def look(self, patch_maps: np.ndarray) -> "Sighting":
+        """Say how likely photographs show a defect, and where.
 
         Parameters
         ----------
@@ -85,9 +95,11 @@ class PatchDetector:
 
         Returns
         -------
-        ndarray of float, shape (n_images,), in [0, 1]
+        Sighting
         """
-        return np.mean([self.calibrate(memory.distances(patch_maps)) for memory in self.memories], axis=0)
+        distances = [memory.distances(patch_maps) for memory in self.memories]
+        proba = np.mean([self.calibrate(of_memory) for of_memory in distances], axis=0)
+        return Sighting(proba, self.scale.rarity(np.mean(distances, axis=0)))
 
     def calibrate(self, distances: np.ndarray) -> np.ndarray:
         """Return the P(defective) that the distances to one memory stand for.
@@ -103,6 +115,21 @@ class PatchDetector:
         return expit(self.slope * top_mean(distances, self.top_share) + self.intercept)
 
 
+class Sighting(NamedTuple):
+    """What a detector sees.
+
+    Attributes
+    ----------
+    proba : ndarray of float, shape (n_images,), in [0, 1]
+        P(defective).
+    rarity : ndarray of float32, shape (n_images, rows, columns)
+        How rare every place would be on a good part; see `inspection.voters.map_scale`.
+    """
+
+    proba: np.ndarray
+    rarity: np.ndarray
+
+
 @dataclass(frozen=True)
 class TrainedDetector:
     """A detector, and what it says of the training images.
@@ -112,33 +139,69 @@ class TrainedDetector:
     detector : PatchDetector
     out_of_fold : ndarray of float, shape (n_images,), in [0, 1]
         P(defective) of each training image by the memory that was made without its fold.
+    planted_roc_auc : float in [0, 1], or None
+        How well defects planted into good photographs are told from the good photographs, out of fold; None where
+        enough real ones are known and none was planted.
     """
 
     detector: PatchDetector
     out_of_fold: np.ndarray
+    planted_roc_auc: float | None
+
+
+@dataclass(frozen=True)
+class TrainingParts:
+    """What is known of the training images.
+
+    Attributes
+    ----------
+    labels : ndarray of int, shape (n_images,)
+    weights : ndarray of float, shape (n_images,)
+        Of the calibration.
+    folds : ndarray of int, shape (n_images,)
+    n_defects : int
+        Labelled defects that are no copies of one another: groups.
+    """
+
+    labels: np.ndarray
+    weights: np.ndarray
+    folds: np.ndarray
+    n_defects: int
+
+    @classmethod
+    def of(cls, rows: pd.DataFrame) -> Self:
+        """Take them from training rows of a manifest.
+
+        Parameters
+        ----------
+        rows : DataFrame
+            Columns ``label``, ``weight``, ``fold`` and ``group``.
+        """
+        labels, weights, folds = (rows[column].to_numpy() for column in ("label", "weight", "fold"))
+        return cls(labels, weights, folds, rows.loc[labels == DEFECTIVE, "group"].nunique())
 
 
 def train_patch_detector(
     read_maps: ReadPatchMaps,
-    labels: np.ndarray,
-    weights: np.ndarray,
-    folds: np.ndarray,
+    read_planted_maps: ReadPatchMaps,
+    parts: TrainingParts,
     n_components: int,
     n_patches: int,
     seed: int,
 ) -> TrainedDetector:
     """Make a memory of good parts without each fold, score that fold with it, and calibrate the scores.
 
-    Every photograph is read twice if it is good, else once; patch maps are not kept.
+    Every photograph is read twice if it is good, else once; patch maps are not kept. While fewer than
+    `N_ENOUGH_DEFECTS` are labelled, defects planted into good photographs help to say what a distance means: they
+    weigh as much as all good parts when none is labelled, and less with each that is.
 
     Parameters
     ----------
     read_maps : callable
         See `ReadPatchMaps`.
-    labels : ndarray of int, shape (n_images,)
-    weights : ndarray of float, shape (n_images,)
-        Of the calibration.
-    folds : ndarray of int, shape (n_images,)
+    read_planted_maps : callable
+        The same of photographs with a planted defect; called while fewer than `N_ENOUGH_DEFECTS` are labelled.
+    parts : TrainingParts
     n_components, n_patches : int
         See `remember`; of each memory.
     seed : int
@@ -151,17 +214,17 @@ def train_patch_detector(
     Raises
     ------
     DataError
-        If there are no good parts outside some fold, or no defective parts.
+        If there are no good parts outside some fold.
 
     Notes
     -----
     The share of `TOP_SHARES` is chosen on the same scores that are given back, so those are a little optimistic; test
     images are not involved.
     """
-    _check(labels, folds)
-    numbers, places = np.unique(folds, return_inverse=True)
-    good = np.flatnonzero(labels == NON_DEFECTIVE)
-    n_wanted = _N_CANDIDATES * len(numbers) // (len(numbers) - 1)
+    folds, places = np.unique(parts.folds, return_inverse=True)
+    good = np.flatnonzero(parts.labels == NON_DEFECTIVE)
+    _check_folds(places[good])
+    n_wanted = _N_CANDIDATES * len(folds) // (len(folds) - 1)
     samples = _sample(read_maps(good), -(-n_wanted // len(good)), np.random.default_rng(seed))
     sampled_folds = np.repeat(places[good], [len(sample) for sample in samples])
     candidates = np.concatenate(samples)
@@ -169,25 +232,19 @@ def train_patch_detector(
     candidates, sampled_folds = candidates[order], sampled_folds[order]
     with single_threaded_libraries():
         memories = Parallel(n_jobs=-1, prefer="threads")(
-            delayed(remember)(candidates[sampled_folds != fold], n_components, n_patches)
-            for fold in range(len(numbers))
+            delayed(remember)(candidates[sampled_folds != fold], n_components, n_patches) for fold in range(len(folds))
         )
-        distances = np.stack(
-            [
-                memories[place].distances(patch_map[np.newaxis])[0]
-                for place, patch_map in zip(places, read_maps(np.arange(len(labels))), strict=True)
-            ]
-        )
-    return _calibrated(tuple(memories), distances, labels, weights)
+        distances = _distances(memories, places, read_maps, np.arange(len(places)))
+        planted = _planted_in(good, parts.n_defects, seed)
+        of_planted = _distances(memories, places, read_planted_maps, planted) if len(planted) else distances[:0]
+    return _calibrated(tuple(memories), distances, of_planted, parts)
 
 
-def _check(labels: np.ndarray, folds: np.ndarray) -> None:
-    if not np.any(labels == DEFECTIVE):
-        raise DataError(f"no training image is {CLASS_NAMES[DEFECTIVE]}, so no score of a detector can be calibrated.")
-    of_good = set(folds[labels == NON_DEFECTIVE])
-    if len(of_good) < 2:
+def _check_folds(folds_of_good: np.ndarray) -> None:
+    n_folds = len(set(folds_of_good))
+    if n_folds < 2:
         raise DataError(
-            f"all training images labelled {CLASS_NAMES[NON_DEFECTIVE]} lie in {len(of_good)} fold, so nothing can be "
+            f"all training images labelled {CLASS_NAMES[NON_DEFECTIVE]} lie in {n_folds} fold, so nothing can be "
             "remembered without it. Add photographs of other groups."
         )
 
@@ -198,14 +255,40 @@ def _sample(patch_maps: Iterable[np.ndarray], n_per_image: int, random: np.rando
     return [patches[random.permutation(len(patches))[:n_per_image]] for patches in flat]
 
 
+def _distances(
+    memories: list[PatchMemory], places: np.ndarray, read_maps: ReadPatchMaps, positions: np.ndarray
+) -> np.ndarray:
+    """Return how far the patches of photographs lie from the memory that was made without their fold."""
+    pairs = zip(places[positions], read_maps(positions), strict=True)
+    return np.stack([memories[place].distances(patch_map[np.newaxis])[0] for place, patch_map in pairs])
+
+
+def _planted_in(good: np.ndarray, n_defects: int, seed: int) -> np.ndarray:
+    """Return the photographs that a defect is planted into: positions, none when enough are known without."""
+    if n_defects >= N_ENOUGH_DEFECTS:
+        return good[:0]
+    return np.sort(np.random.default_rng(seed).permutation(good)[:MAX_PLANTED])
+
+
 def _calibrated(
-    memories: tuple[PatchMemory, ...], distances: np.ndarray, labels: np.ndarray, weights: np.ndarray
+    memories: tuple[PatchMemory, ...], distances: np.ndarray, of_planted: np.ndarray, parts: TrainingParts
 ) -> TrainedDetector:
     """Choose what makes the score of a photograph, and fit the sigmoid; all out of fold."""
-    top_share = max(TOP_SHARES, key=lambda share: roc_auc_score(labels, top_mean(distances, share)))
-    slope, intercept = fit_logistic(top_mean(distances, top_share).reshape(-1, 1), labels, weights)
-    detector = PatchDetector(memories, top_share, float(slope[0]), intercept)
-    return TrainedDetector(detector, detector.calibrate(distances))
+    is_good = parts.labels == NON_DEFECTIVE
+    labels = np.concatenate([parts.labels, np.full(len(of_planted), DEFECTIVE)])
+    weight_of_planted = parts.weights[is_good].sum() * max(0, 1 - parts.n_defects / N_ENOUGH_DEFECTS)
+    weights = np.concatenate([parts.weights, np.full(len(of_planted), weight_of_planted / max(1, len(of_planted)))])
+
+    def scores_by(share: float) -> np.ndarray:
+        return np.concatenate([top_mean(distances, share), top_mean(of_planted, share)])
+
+    top_share = max(TOP_SHARES, key=lambda share: roc_auc_score(labels, scores_by(share), sample_weight=weights))
+    scores = scores_by(top_share)
+    slope, intercept = fit_logistic(scores.reshape(-1, 1), labels, weights)
+    detector = PatchDetector(memories, top_share, float(slope[0]), intercept, MapScale.fit(distances[is_good]))
+    compared = np.append(is_good, np.ones(len(of_planted), bool))
+    planted_auc = float(roc_auc_score(labels[compared], scores[compared])) if len(of_planted) else None
+    return TrainedDetector(detector, detector.calibrate(distances), planted_auc)
 
 
 def write_patch_detector(path: str | Path, detector: PatchDetector) -> None:
@@ -217,6 +300,7 @@ def write_patch_detector(path: str | Path, detector: PatchDetector) -> None:
     detector : PatchDetector
     """
     arrays = {key: np.array(getattr(detector, key)) for key in _SETTINGS}
+    arrays |= {"quantiles": detector.scale.quantiles, "peak": np.array(detector.scale.peak)}
     arrays["n_memories"] = np.array(len(detector.memories))
     for number, memory in enumerate(detector.memories):
         arrays |= {f"{key}_{number}": getattr(memory, key) for key in _KEYS}
@@ -245,6 +329,8 @@ def read_patch_detector(data: bytes, name: str) -> PatchDetector:
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
             n_memories = int(arrays["n_memories"])
             memories = (PatchMemory(*(arrays[f"{key}_{number}"] for key in _KEYS)) for number in range(n_memories))
-            return PatchDetector(tuple(memories), *(float(arrays[key]) for key in _SETTINGS))
+            scale = MapScale(arrays["quantiles"], float(arrays["peak"]))
+            top_share, slope, intercept = (float(arrays[key]) for key in _SETTINGS)
+            return PatchDetector(tuple(memories), top_share, slope, intercept, scale)
     except DAMAGED_ARRAYS_ERRORS as problem:
         raise ModelsError(f"{name} is not a patch memory ({problem}); delete it and run `dvc repro`.") from problem

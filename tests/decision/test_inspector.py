@@ -27,6 +27,7 @@ from inspection.labels import TEST, TRAIN
 from inspection.networks.onnx_models import BATCH_SIZE, OnnxModel
 from inspection.voters.features import read_features
 from tests.conftest import ROOT
+from tests.operating_points import NO_OVERKILL
 from tests.parts import draw_part, encode, save_twelve_bits
 from tests.project import BACKBONE, CLASSIFIERS
 
@@ -333,7 +334,7 @@ class _Hostile:
 
 def promise(pass_below, fail_from):
     point = {"pass_below": pass_below, "fail_from": fail_from, "max_escape_rate": 0.05, "confidence": 0.95}
-    return point | {"n_defects": 60, "n_escapes": 0}
+    return point | {"n_defects": 60, "n_escapes": 0} | NO_OVERKILL
 
 
 class TestOperatingPoint:

@@ -16,6 +16,7 @@ from inspection.decision.operating_point import (
     cheapest_thresholds,
     choose_operating_point,
     fail_threshold,
+    overkill_operating_point,
     parts_needed,
     pass_threshold,
     rate_bound,
@@ -227,7 +228,7 @@ def test_no_overkill_rate_leaves_no_band():
 def test_overkill_rate_opens_a_band():
     # Good parts at 0.001 to 0.921: one of 93 may fail, so parts fail from just above the second, 0.911.
     is_defect, proba = mixed()
-    expected = OperatingPoint(0.02, np.nextafter(proba[-2], 1), 0.05, 0.95, 93, 1)
+    expected = OperatingPoint(0.02, np.nextafter(proba[-2], 1), 0.05, 0.95, 93, 1, 0.05, 93, 1)
     assert choose(is_defect, proba, max_overkill_rate=0.05) == expected
     assert proba[-2] == pytest.approx(0.911)
     # Of 93 good parts 38 may fail when half may: P(at most 38 of 93 fair coins) is 0.048. The 39th from above is kept.
@@ -244,7 +245,39 @@ def test_with_too_few_good_parts_none_fails_unseen(n_good):
 def test_classes_far_apart_leave_no_band_either():
     is_defect = np.arange(200) < 100
     proba = np.where(is_defect, 0.9, 0.1)
-    assert choose(is_defect, proba, max_overkill_rate=0.05) == OperatingPoint(0.9, 0.9, 0.05, 0.95, 100, 0)
+    assert choose(is_defect, proba, max_overkill_rate=0.05) == OperatingPoint(
+        0.9, 0.9, 0.05, 0.95, 100, 0, 0.05, 100, 0
+    )
+
+
+def test_overkill_alone_is_promised_of_good_parts_alone():
+    # Of 93 independent good parts one may fail when 5 % may: the second from above is kept.
+    is_defect, proba = mixed()
+    groups = np.array([f"{index}" for index in range(len(proba))])
+    good = proba[~is_defect]
+    point = overkill_operating_point(np.zeros(93, bool), good, groups[~is_defect], 0.05, 0.95)
+    threshold = np.nextafter(good[-2], 1)
+    assert point == OperatingPoint(threshold, threshold, None, 0.95, 0, 0, 0.05, 93, 1)
+    # Defects that are known change nothing but what is said of them.
+    known = overkill_operating_point(is_defect, proba, groups, 0.05, 0.95)
+    assert (known.fail_from, known.n_defects) == (threshold, 93)
+    assert known.n_escapes == np.sum(proba[is_defect] < threshold)
+
+
+def test_overkill_counts_a_group_once_by_its_worst_photograph():
+    groups = np.array([f"{index // 2}" for index in range(2 * 93)])
+    proba = np.linspace(0, 0.9, 2 * 93)
+    point = overkill_operating_point(np.zeros(2 * 93, bool), proba, groups, 0.05, 0.95)
+    # The second group from above may not fail.
+    assert point.fail_from == np.nextafter(proba[-3], 1)
+    assert (point.n_good, point.n_overkill) == (93, 1)
+
+
+@pytest.mark.parametrize(("n_good", "is_promised"), [(0, False), (58, False), (59, True)])
+def test_overkill_needs_good_parts(n_good, is_promised):
+    groups = np.array([f"{index}" for index in range(n_good)])
+    point = overkill_operating_point(np.zeros(n_good, bool), np.linspace(0, 1, n_good), groups, 0.05, 0.95)
+    assert (point is not None) == is_promised
 
 
 def test_too_few_defects_promise_nothing():

@@ -1,5 +1,7 @@
 """Rules from out-of-fold scores: what was fitted, what is promised of it, and what is said when nothing can be."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,7 +9,7 @@ from pydantic import ValidationError
 from scipy.special import expit
 
 from inspection.config import CostParams, DecisionParams, EnsembleParams
-from inspection.decision.combination import fit_combination, vote_weights
+from inspection.decision.combination import fit_combination, mean_log_odds, vote_weights
 from inspection.decision.operating_point import Costs, cheapest_thresholds, choose_operating_point
 from inspection.decision.rule_fitting import fit_rules, out_of_fold_table
 from inspection.decision.rules import decide
@@ -81,8 +83,8 @@ COST = {"escape": 20.0, "overkill": 5.0, "review": 1.0}
         (0.05, 0.0, None, "promise"),
         (0.05, 0.1, None, "promise and overkill"),
         (0.05, 0.0, COST, "promise and costs"),
-        # Which parts fail, but not which pass; and twice which parts fail.
-        (0.0, 0.1, None, "max_overkill_rate = 0.1 says which parts fail, and nothing says which pass"),
+        (0.0, 0.1, None, "overkill"),
+        # Twice which parts fail.
         (0.0, 0.1, COST, "max_overkill_rate = 0.1 and cost both say where parts fail"),
         (0.05, 0.1, COST, "max_overkill_rate = 0.1 and cost both say where parts fail"),
     ],
@@ -99,6 +101,12 @@ def test_every_combination_means_something_or_is_an_error(rows, proba, promise, 
     assert fitted.notice == ""
     if expected == "vote":
         assert point is None
+        return
+    if expected == "overkill":
+        assert (point.max_escape_rate, point.max_overkill_rate, point.confidence) == (None, 0.1, 0.95)
+        assert point.pass_below == point.fail_from
+        assert point.n_good == N_IMAGES / 2
+        assert point.n_overkill == np.sum(~is_defect & (unseen >= point.fail_from)) < 0.1 * point.n_good
         return
     assert (point.max_escape_rate, point.confidence) == ((None, None) if expected == "cheapest" else (0.05, 0.95))
     assert point.n_defects == N_IMAGES / 2
@@ -218,3 +226,32 @@ def test_the_out_of_fold_verdicts_differ_by_rule(rows, proba):
         for voting, changes in settings
     }  # fmt: skip
     assert len(verdicts) == len(settings)
+
+
+# Few defects, or none
+
+
+def test_without_defects_the_voters_count_alike_and_overkill_is_promised(rows, proba):
+    good = (rows["label"] == 0).to_numpy()
+    fitted = fit_rules(proba[good], rows[good], HARD, decision(max_overkill_rate=0.1))
+    assert fitted.rules.combination == mean_log_odds(3)
+    point = fitted.rules.operating_point
+    assert np.mean(fitted.out_of_fold >= point.fail_from) <= 0.1
+    assert (point.n_defects, point.n_escapes, point.n_good) == (0, 0, good.sum())
+    assert fitted.notice == ""
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_decided_by_overkill", "notice"),
+    [
+        ({"max_escape_rate": 0.05}, False, "there are 0. Nothing is promised: the vote decides. Add photographs of"),
+        ({"max_escape_rate": 0.05, "max_overkill_rate": 0.1}, True, "there are 0. Nothing is promised of defects."),
+        ({"max_overkill_rate": 1e-4}, False, "needs at least 29956 good training parts .* the vote decides. Add"),
+        ({"cost": CostParams(escape=1, overkill=1, review=1)}, False, "decision.cost weighs escapes, and no training"),
+    ],
+)
+def test_what_good_parts_alone_cannot_support_is_said(rows, proba, changes, is_decided_by_overkill, notice):
+    good = (rows["label"] == 0).to_numpy()
+    fitted = fit_rules(proba[good], rows[good], HARD, decision(**changes))
+    assert re.search(notice, fitted.notice)
+    assert (fitted.rules.operating_point is not None) == is_decided_by_overkill

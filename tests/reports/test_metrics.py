@@ -239,10 +239,22 @@ def test_summarise_when_all_or_none_are_rejected(is_rejected, precision, recall,
     assert [values[name] for name in ("escape_rate", "overkill_rate")] == [escape, overkill]
 
 
-@pytest.mark.parametrize("is_defect", ["1111", "0000", "1110", "1000"])
-def test_summarise_needs_two_of_each_class(is_defect):
+@pytest.mark.parametrize("is_defect", ["1111", "1110"])
+def test_summarise_needs_good_parts(is_defect):
     with pytest.raises(ValueError, match="needs two parts of each class"):
         summarise(flags(is_defect), np.array([0.9, 0.8, 0.2, 0.1]), outcomes(flags("0011"), flags("1100")), alone(4))
+
+
+@pytest.mark.parametrize("is_defect", ["0000", "1000"])
+def test_of_fewer_than_two_defects_nothing_is_said(is_defect):
+    proba, verdicts = np.array([0.9, 0.8, 0.2, 0.1]), outcomes(flags("0011"), flags("1100"))
+    values = summarise(flags(is_defect), proba, verdicts, alone(4))
+    unknown = {name for name, value in values.items() if value is None}
+    assert unknown == {
+        "precision", "recall", "f1", "roc_auc", "roc_auc_low", "roc_auc_high", "average_precision", "escape_rate",
+    }  # fmt: skip
+    assert list(values) == list(summarise(flags("1100"), proba, verdicts, alone(4))), "the same keys for any model"
+    assert values["overkill_rate"] == pytest.approx(2 / 4 if is_defect == "0000" else 1 / 3, abs=1e-4)
 
 
 def test_groups_widen_every_interval():

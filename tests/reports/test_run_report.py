@@ -23,7 +23,7 @@ PER_1000 = {
 }  # fmt: skip
 POINT = {
     "pass_below": 0.031234, "fail_from": 0.61, "max_escape_rate": 0.05, "confidence": 0.9, "n_defects": 321,
-    "n_escapes": 9,
+    "n_escapes": 9, "max_overkill_rate": None, "n_good": 0, "n_overkill": 0,
 }  # fmt: skip
 VOTERS = [
     {"voter": "baseline_cnn", "coefficient": 0.1, "roc_auc": 0.81, "roc_auc_of_others": 0.931},
@@ -96,7 +96,7 @@ def test_a_promise_that_could_not_be_made_is_named(tmp_path):
 def test_a_promise_is_stated_with_what_it_rests_on(tmp_path):
     text = sections_of(tmp_path, max_escape_rate=0.05, point=POINT)[TITLES[0]].text
     assert "passes when its probability of a defect is below 0.03123 and fails from 0.61;" in text
-    assert "with confidence 0.9 at most 5" in text
+    assert "with confidence 0.9 at most 5% of the defective parts pass" in text
     assert "321 defective training parts, 9 of which pass" in text
     assert "The vote decides" not in text
 
@@ -110,6 +110,21 @@ def test_thresholds_of_costs_alone_promise_nothing(tmp_path):
     point = POINT | {"max_escape_rate": None, "confidence": None}
     text = sections_of(tmp_path, point=point)[TITLES[0]].text
     assert "cheapest thresholds; nothing is promised. They rest on 321 defective training parts" in text
+
+
+def test_both_promises_are_stated(tmp_path):
+    point = POINT | {"max_overkill_rate": 0.02, "n_good": 700, "n_overkill": 4}
+    text = sections_of(tmp_path, max_escape_rate=0.05, point=point)[TITLES[0]].text
+    assert "at most 5% of the defective parts pass, which rests on 321 defective" in text
+    assert "; and with confidence 0.9 at most 2% of the good parts fail unseen, which rests on 700 good" in text
+    assert text.count("Nothing is promised") == 0
+
+
+def test_without_defects_overkill_alone_is_promised(tmp_path):
+    overkill = {"max_escape_rate": None, "max_overkill_rate": 0.02, "n_good": 700, "n_overkill": 4}
+    text = sections_of(tmp_path, point=POINT | overkill)[TITLES[0]].text
+    assert "Promise: with confidence 0.9 at most 2% of the good parts fail unseen" in text
+    assert "4 of which fail by models that did not see them. Nothing is promised of the defects that pass." in text
 
 
 def test_without_a_band_one_threshold_is_named_once(tmp_path):

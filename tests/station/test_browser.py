@@ -6,6 +6,7 @@ import re
 import pytest
 
 from tests.browser import CHROMIUM, browser_page, upload, viewer
+from tests.operating_points import NO_OVERKILL
 from tests.parts import draw_part, encode
 
 pytestmark = pytest.mark.browser
@@ -24,7 +25,7 @@ def photographs(tmp_path):
 def models_with_thresholds(own_models):
     """Return a models folder whose ensemble decides by an operating point."""
     description = json.loads((own_models / "ensemble.json").read_text())
-    promise = {"max_escape_rate": 0.05, "confidence": 0.95, "n_defects": 148, "n_escapes": 3}
+    promise = {"max_escape_rate": 0.05, "confidence": 0.95, "n_defects": 148, "n_escapes": 3} | NO_OVERKILL
     description["operating_point"] = {"pass_below": 0.12, "fail_from": 0.62} | promise
     (own_models / "ensemble.json").write_text(json.dumps(description))
     return own_models

@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 
 from inspection.errors import DataError, ModelsError
+from inspection.voters.map_scale import LIT
 from inspection.voters.patch_detector import (
+    N_ENOUGH_DEFECTS,
     PatchDetector,
+    TrainingParts,
     read_patch_detector,
     top_mean,
     train_patch_detector,
@@ -38,15 +41,25 @@ class Parts:
         self.maps = unit(maps)
         self.weights = np.ones(len(self.labels))
         self.read: list[list[int]] = []
+        self.planted: list[list[int]] = []
 
     def read_maps(self, positions: np.ndarray):
         self.read.append(positions.tolist())
         return iter(self.maps[positions])
 
+    def read_planted_maps(self, positions: np.ndarray):
+        """The same parts, each with a patch of another kind."""
+        self.planted.append(positions.tolist())
+        random = np.random.default_rng(5)
+        for position in positions:
+            patch_map = self.maps[position].copy()
+            row, column = random.integers(0, SIDE, 2)
+            patch_map[row, column] = unit(random.normal(size=N_CHANNELS))
+            yield patch_map
+
     def train(self, n_components: int = 8, n_patches: int = 200, seed: int = 0):
-        return train_patch_detector(
-            self.read_maps, self.labels, self.weights, self.folds, n_components, n_patches, seed
-        )
+        parts = TrainingParts(self.labels, self.weights, self.folds, int(self.labels.sum()))
+        return train_patch_detector(self.read_maps, self.read_planted_maps, parts, n_components, n_patches, seed)
 
 
 @pytest.fixture(scope="module")
@@ -93,13 +106,17 @@ def test_memories_hold_good_parts_alone(parts):
 def test_served_is_the_mean_of_the_memories(parts, trained):
     maps = parts.maps[:5]
     expected = np.mean([trained.detector.calibrate(m.distances(maps)) for m in trained.detector.memories], axis=0)
-    np.testing.assert_allclose(trained.detector.defect_proba(maps), expected)
+    sighting = trained.detector.look(maps)
+    np.testing.assert_allclose(sighting.proba, expected)
+    distances = np.mean([memory.distances(maps) for memory in trained.detector.memories], axis=0)
+    np.testing.assert_array_equal(sighting.rarity, trained.detector.scale.rarity(distances))
 
 
 def test_good_photographs_are_read_twice_and_defective_ones_once():
     parts = Parts()
     parts.train()
     assert parts.read == [np.flatnonzero(parts.labels == 0).tolist(), list(range(len(parts.labels)))]
+    assert parts.planted == [], "with enough real defects none is planted"
 
 
 def test_the_seed_decides(parts):
@@ -115,7 +132,9 @@ def test_a_file_says_what_was_written(trained, parts, tmp_path):
     assert paths[0].read_bytes() == paths[1].read_bytes()
     again = read_patch_detector(paths[0].read_bytes(), "a.npz")
     assert isinstance(again, PatchDetector)
-    np.testing.assert_array_equal(again.defect_proba(parts.maps), trained.detector.defect_proba(parts.maps))
+    for array, same in zip(again.look(parts.maps), trained.detector.look(parts.maps), strict=True):
+        np.testing.assert_array_equal(array, same)
+    assert again.scale.peak == trained.detector.scale.peak
     assert again.top_share == trained.detector.top_share
 
 
@@ -128,10 +147,48 @@ def test_a_damaged_file_is_named(trained, tmp_path, damage):
         read_patch_detector(damage((tmp_path / "a.npz").read_bytes()), "a.npz")
 
 
-def test_without_defects_nothing_can_be_calibrated():
+def test_without_defects_planted_ones_say_what_a_distance_means():
     parts = Parts(n_defective=0)
-    with pytest.raises(DataError, match="^no training image is defective"):
-        parts.train()
+    trained = parts.train()
+    assert parts.planted == [list(range(30))]
+    assert trained.planted_roc_auc > 0.99
+    # New parts of the same kind, as many with a defect as without.
+    others = Parts()
+    proba = trained.detector.look(others.maps).proba
+    assert proba[others.labels == 1].min() > 0.5 > proba[others.labels == 0].max()
+
+
+@pytest.mark.parametrize(("n_defective", "n_planted"), [(1, 30), (N_ENOUGH_DEFECTS - 1, 30), (N_ENOUGH_DEFECTS, 0)])
+def test_planted_defects_help_while_few_are_known(n_defective, n_planted):
+    parts = Parts(n_defective=n_defective)
+    trained = parts.train()
+    assert sum(map(len, parts.planted)) == n_planted
+    assert (trained.planted_roc_auc is None) == (n_planted == 0)
+    assert trained.out_of_fold[parts.labels == 1].min() > trained.out_of_fold[parts.labels == 0].max()
+
+
+def test_what_is_known_of_defects_counts_for_more_than_what_is_planted():
+    """With each real defect, all of which look harmless, the same distance means less."""
+    proba = []
+    for n_defective in (0, 3, 6, 9):
+        parts = Parts(n_defective=n_defective)
+        parts.maps[parts.labels == 1] = Parts().maps[:n_defective]
+        planted = np.stack(list(parts.read_planted_maps(np.arange(30))))
+        proba.append(parts.train().detector.look(planted).proba.mean())
+    assert proba == sorted(proba, reverse=True)
+
+
+def test_a_good_part_shows_an_almost_empty_map(trained):
+    """One patch in a thousand is lit by definition; on parts that nothing was learned from it must stay so."""
+    fresh = Parts(n_good=200, n_defective=12)
+    rarity = trained.detector.look(fresh.maps).rarity
+    assert np.mean(rarity[fresh.labels == 0] >= LIT) < 0.005
+    hits = [
+        rarity[number][tuple(fresh.places[number])] == rarity[number].max() > LIT
+        for number in np.flatnonzero(fresh.labels == 1)
+    ]
+    # A patch of another kind may by chance look like a good one.
+    assert sum(hits) >= 10
 
 
 @pytest.mark.parametrize("n_good", [0, 1])

@@ -77,7 +77,8 @@ def draw_evaluation(metrics: str | Path, threshold: float, decoding: Decoding) -
     plot_tradeoff(
         folder / "tradeoff.png",
         read_table(folder / "curves/tradeoff.csv", "evaluate", ()),
-        {"verdicts": (ensemble["escape_rate"], ensemble["overkill_rate"])},
+        # Of escapes nothing is known where there are too few defects.
+        {} if ensemble["escape_rate"] is None else {"verdicts": (ensemble["escape_rate"], ensemble["overkill_rate"])},
     )
     rates = read_table(folder / "curves/rates_by_value.csv", "evaluate", ("column", "value"))
     plot_rates_by_value(folder / "rates_by_value.png", rates)

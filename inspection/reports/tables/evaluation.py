@@ -82,16 +82,14 @@ def curves(is_defect: np.ndarray, proba: pd.DataFrame, groups: np.ndarray) -> di
     dict of DataFrame
         ``roc`` (``false_positive_rate``, ``true_positive_rate``), ``precision_recall`` (``recall``, ``precision``)
         and ``calibration`` (``predicted``, ``observed`` with its bounds ``observed_low`` and ``observed_high``, and
-        ``n_images``); each with ``voter``, and ``order`` along the curve.
+        ``n_images``); each with ``voter``, and ``order`` along the curve. Without defects the first two have no
+        points.
     """
     parts: dict[str, list[pd.DataFrame]] = {"roc": [], "precision_recall": [], "calibration": []}
     for voter in proba:
         of_voter = proba[voter].to_numpy()
-        false_positive_rate, true_positive_rate, _ = roc_curve(is_defect, of_voter)
-        precision, recall, _ = precision_recall_curve(is_defect, of_voter, drop_intermediate=True)
         tables = {
-            "roc": {"false_positive_rate": false_positive_rate, "true_positive_rate": true_positive_rate},
-            "precision_recall": {"recall": recall, "precision": precision},
+            **_curves_of_defects(is_defect, of_voter),
             "calibration": calibration_curve(is_defect, of_voter) | calibration_intervals(is_defect, of_voter, groups),
         }
         for name, table in tables.items():
@@ -99,6 +97,18 @@ def curves(is_defect: np.ndarray, proba: pd.DataFrame, groups: np.ndarray) -> di
             points.insert(0, "voter", str(voter))
             parts[name].append(points.assign(order=range(len(points))))
     return {name: pd.concat(tables, ignore_index=True) for name, tables in parts.items()}
+
+
+def _curves_of_defects(is_defect: np.ndarray, proba: np.ndarray) -> dict[str, dict[str, np.ndarray]]:
+    nothing = np.empty(0)
+    false_positive_rate = true_positive_rate = precision = recall = nothing
+    if is_defect.any():
+        false_positive_rate, true_positive_rate, _ = roc_curve(is_defect, proba)
+        precision, recall, _ = precision_recall_curve(is_defect, proba, drop_intermediate=True)
+    return {
+        "roc": {"false_positive_rate": false_positive_rate, "true_positive_rate": true_positive_rate},
+        "precision_recall": {"recall": recall, "precision": precision},
+    }
 
 
 def leaderboard(scores: dict[str, dict]) -> pd.DataFrame:

@@ -9,6 +9,8 @@ from inspection.reports.tables.intervals import check_pair, grouped_share_interv
 
 N_BINS = 10
 """Equal-width bins of the expected calibration error and of the calibration curve."""
+MIN_DEFECTS = 2
+"""With fewer nothing is said about them: an area under a curve has no interval."""
 
 
 def escape_rate(is_defect: np.ndarray, is_rejected: np.ndarray) -> float:
@@ -143,7 +145,7 @@ def bin_of(defect_proba: np.ndarray, n_bins: int = N_BINS) -> np.ndarray:
 
 def summarise(
     is_defect: np.ndarray, defect_proba: np.ndarray, outcomes: Outcomes, groups: np.ndarray
-) -> dict[str, float | int]:
+) -> dict[str, float | int | None]:
     """Return every metric of a voter or an ensemble on one set of images.
 
     A part that neither passes nor fails goes to review. It is not passed, and the decision that a factory pays for is
@@ -164,37 +166,42 @@ def summarise(
     -------
     dict
         Flat, rounded to four decimals, the same keys for any model. Bounds are those of
-        `inspection.reports.tables.intervals`.
+        `inspection.reports.tables.intervals`. None for what needs defects where there are fewer than `MIN_DEFECTS`.
 
     Raises
     ------
     ValueError
-        If a class has fewer than two parts.
+        If no part is good.
     """
     passes = outcomes.passes
     is_right = ~passes == is_defect
-    precision, recall, f1, _ = precision_recall_fscore_support(is_defect, ~passes, average="binary", zero_division=0)
-    area, area_low, area_high = roc_auc_interval(is_defect, defect_proba, groups)
     accuracy_low, accuracy_high = grouped_share_interval(is_right, groups)
     values = {
         "accuracy": np.mean(is_right),
         "accuracy_low": accuracy_low,
         "accuracy_high": accuracy_high,
-        "precision": precision,
-        "recall": recall,
-        "f1": f1,
-        "roc_auc": area,
-        "roc_auc_low": area_low,
-        "roc_auc_high": area_high,
-        "average_precision": average_precision_score(is_defect, defect_proba),
-        "escape_rate": escape_rate(is_defect, ~passes),
+        **_of_defects(is_defect, defect_proba, passes, groups),
         "overkill_rate": overkill_rate(is_defect, outcomes.fails),
         "review_rate": np.mean(outcomes.reviewed),
         "ece": expected_calibration_error(is_defect, defect_proba),
         "brier": brier_score_loss(is_defect, defect_proba, pos_label=True),
     }
     counts = {"n_images": len(is_defect), "n_groups": len(np.unique(groups))}
-    return {name: round(float(value), DIGITS) for name, value in values.items()} | counts
+    return {name: None if value is None else round(float(value), DIGITS) for name, value in values.items()} | counts
+
+
+def _of_defects(
+    is_defect: np.ndarray, defect_proba: np.ndarray, passes: np.ndarray, groups: np.ndarray
+) -> dict[str, float | None]:
+    """Return the metrics that need defects, and of which nothing is known where there are fewer than two."""
+    names = ("precision", "recall", "f1", "roc_auc", "roc_auc_low", "roc_auc_high", "average_precision", "escape_rate")
+    if is_defect.sum() < MIN_DEFECTS:
+        return dict.fromkeys(names)
+    precision, recall, f1, _ = precision_recall_fscore_support(is_defect, ~passes, average="binary", zero_division=0)
+    areas = roc_auc_interval(is_defect, defect_proba, groups)
+    average_precision = average_precision_score(is_defect, defect_proba)
+    values = (precision, recall, f1, *areas, average_precision, escape_rate(is_defect, ~passes))
+    return dict(zip(names, values, strict=True))
 
 
 def per_thousand(is_defect: np.ndarray, outcomes: Outcomes, groups: np.ndarray) -> dict[str, float]:

@@ -14,6 +14,7 @@ from inspection.errors import ModelsError
 from inspection.files import DIGITS
 from inspection.labels import CLASS_NAMES, REVIEW, TEST, TRAIN
 from inspection.reports.tables.evaluation import summarise_verdicts
+from inspection.reports.tables.metrics import MIN_DEFECTS
 from inspection.reports.tables.predictions import is_defective
 from inspection.reports.tables.reading import read_table
 
@@ -85,7 +86,8 @@ def summarise_out_of_fold(verdicts: pd.DataFrame, rows: pd.DataFrame, rules: Rul
         The keys of metrics/ensemble.json, computed alike: see
         `inspection.reports.tables.evaluation.summarise_verdicts`. ``n_leaking_test_images`` counts images with copies
         in another fold, each fold being the test part in turn. Besides, ``operating_point`` (a list of one, or of
-        none) and ``voters``: of each its coefficient, its own AUC, and the AUC of the ensemble without it.
+        none) and ``voters``: of each its coefficient, its own AUC, and the AUC of the ensemble without it (None where
+        there are too few defects).
     """
     proba = verdicts.drop(columns=list(VERDICT_COLUMNS))
     point = rules.operating_point
@@ -113,8 +115,12 @@ def _describe_voters(
             {
                 "voter": voter,
                 "coefficient": round(coefficient, DIGITS),
-                "roc_auc": round(float(roc_auc_score(is_defect, proba[voter])), DIGITS),
-                "roc_auc_of_others": round(float(roc_auc_score(is_defect, without)), DIGITS),
+                "roc_auc": _area(is_defect, proba[voter].to_numpy()),
+                "roc_auc_of_others": _area(is_defect, without),
             }
         )
     return lines
+
+
+def _area(is_defect: np.ndarray, proba: np.ndarray) -> float | None:
+    return round(float(roc_auc_score(is_defect, proba)), DIGITS) if is_defect.sum() >= MIN_DEFECTS else None
