@@ -7,6 +7,7 @@ from inspection.decision.inspector import Inspector
 from inspection.decision.rules import Rules
 from inspection.files import write_csv, write_json
 from inspection.labels import TEST, TRAIN
+from inspection.reports.tables.defect_maps import read_masks, summarise_maps, write_maps
 from inspection.reports.tables.evaluation import (
     neighbour_table,
     predictions_table,
@@ -30,8 +31,8 @@ def evaluate() -> None:
     measured = inspector.measure(progress(iterate_pixels(rows, inspector.decoding), "inspecting", len(rows)))
     verdicts = inspector.judge(measured, rows["path"].tolist(), rows["sha256"].tolist())
     predictions = predictions_table(rows, pd.DataFrame(measured.proba, columns=inspector.voters), verdicts)
-    groups, n_leaking = rows["group"].to_numpy(), count_leaking(manifest)
-    if n_leaking:
+    groups = rows["group"].to_numpy()
+    if n_leaking := count_leaking(manifest):
         print(f"NOTICE: {n_leaking} of {len(rows)} test images have copies in training: no score is honest.")
     ensemble = summarise_verdicts(predictions, groups) | {"n_leaking_test_images": n_leaking}
     voters = score_voters(predictions, inspector.rules.threshold, groups)
@@ -40,6 +41,8 @@ def evaluate() -> None:
         write_json(f"metrics/voters/{voter}.json", scores)
     for name, table in tabulate(predictions, rows, {ENSEMBLE: ensemble} | voters).items():
         write_csv(f"metrics/curves/{name}.csv", table)
+    write_json("metrics/localisation.json", summarise_maps(measured.defect_maps, rows, read_masks("data/masks.csv")))
+    write_maps("metrics/maps.npz", rows["path"].tolist(), measured.defect_maps)
     mistakes = mistakes_of(predictions)
     labels = manifest.set_index("path")["label"]
     neighbours = neighbour_table(inspector.guard, mistakes, measured.features[mistakes.index], labels)

@@ -8,6 +8,7 @@ from inspection.data.groups import join_groups
 from inspection.data.images import Decoding
 from inspection.data.ledger import UNDRAWN, LedgerKey, read_ledger, write_ledger
 from inspection.data.manifest import as_manifest, label_of, weigh_images, write_manifest
+from inspection.data.masks import check_masks, describe_unmarked
 from inspection.data.sources import group_by_name, list_labelled
 from inspection.data.splits import divide
 from inspection.files import write_csv, write_json
@@ -40,10 +41,14 @@ def prepare() -> None:
     for notice in division.notices:
         print(f"NOTICE: {notice}")
     manifest = as_manifest(division.images)
+    masks = check_masks(manifest)
+    for notice in describe_unmarked(masks, manifest):
+        print(f"NOTICE: {notice}")
     write_json("data/audit.json", report)
     write_json("metrics/data.json", describe_data(audit, division, params.data, params.seed))
     # What the pictures of the report show, of images that were left out as well.
     write_csv("data/photographs.csv", audit.images.drop(columns="picture"))
+    write_csv("data/masks.csv", masks)
     write_ledger(LEDGER, ledger | {key: division.entry})
     write_manifest("data/manifest.csv", manifest)
 

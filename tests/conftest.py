@@ -112,6 +112,22 @@ def detecting_project(tmp_path_factory, request) -> Path:
 
 
 @pytest.fixture(scope="session")
+def good_parts_project(tmp_path_factory) -> Path:
+    """Like `tiny_project`, trained on good parts alone, with masks of the defects to test on. Not to be changed."""
+
+    def build(folder: Path) -> None:
+        from tests.parts import write_good_parts
+        from tests.project import run_stages_in, tiny_params
+
+        write_good_parts(folder / "data" / "raw", n_train=40, n_test=12)
+        params = tiny_params() | {"detectors": ["patch_memory"]}
+        params["decision"]["max_overkill_rate"] = 0.1
+        run_stages_in(folder, params)
+
+    return built_once(tmp_path_factory, "good_parts_project", build)
+
+
+@pytest.fixture(scope="session")
 def models_folder(tiny_project) -> Path:
     """The trained models of `tiny_project`. Not to be changed."""
     return tiny_project / "models"

@@ -54,6 +54,21 @@ def save_twelve_bits(image: Image.Image, path: Path) -> None:
     Image.fromarray(values.astype(np.uint16)).save(path)
 
 
+def write_good_parts(folder: Path, n_train: int, n_test: int) -> None:
+    """Write MVTec's layout: good parts to train on; good and scratched ones, with masks, to test on."""
+    for name, number, first_seed in (("train/good", n_train, 0), ("test/good", n_test, 500)):
+        (folder / name).mkdir(parents=True)
+        for index in range(number):
+            draw_part(first_seed + index, is_defective=False).save(folder / name / f"{index:03d}.png")
+    for name in ("test/scratch", "ground_truth/scratch"):
+        (folder / name).mkdir(parents=True)
+    for index in range(n_test):
+        part, scratched = (draw_part(900 + index, is_defective=value) for value in (False, True))
+        scratched.save(folder / "test" / "scratch" / f"{index:03d}.png")
+        is_defect = np.asarray(part) != np.asarray(scratched)
+        Image.fromarray(is_defect).save(folder / "ground_truth" / "scratch" / f"{index:03d}_mask.png")
+
+
 def write_class_folders(
     folder: Path,
     n_per_class: int,

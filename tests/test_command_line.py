@@ -79,6 +79,54 @@ def test_other_library_versions_are_told_beside_the_verdicts(parts, own_models, 
     assert json.loads(printed.out), "the verdicts are JSON all the same"
 
 
+def test_maps_are_written_beside_the_verdicts(detecting_project, tmp_path, capsys):
+    models, source = detecting_project / "models", detecting_project / "data" / "raw"
+    parts = tmp_path / "parts"
+    shutil.copytree(source / "defective", parts / "a")
+    for path in sorted((parts / "a").glob("*.png"))[3:]:
+        path.unlink()
+    (parts / "broken.png").write_bytes(b"no image")
+    assert main(["predict", str(parts), "--models", str(models), "--maps", str(tmp_path / "maps")]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    written = sorted(path.relative_to(tmp_path / "maps").as_posix() for path in (tmp_path / "maps").rglob("*.png"))
+    assert written == [f"a/{path.name}.png" for path in sorted((parts / "a").iterdir())]
+    for path, line in zip(sorted((parts / "a").iterdir()), lines, strict=False):
+        photograph, with_map = Image.open(path).convert("RGB"), Image.open(tmp_path / "maps" / "a" / f"{path.name}.png")
+        assert photograph.size == with_map.size
+        is_marked = "Unlike good parts: " in line
+        assert is_marked or "No place stands out from good parts." in line
+        if is_marked:
+            assert np.any(np.asarray(photograph) != np.asarray(with_map))
+
+
+def test_json_names_the_regions(detecting_project, capsys):
+    models, parts = detecting_project / "models", detecting_project / "data" / "raw" / "defective"
+    assert main(["predict", str(parts), "--models", str(models), "--json", "-"]) == 0
+    verdicts = json.loads(capsys.readouterr().out)
+    regions = [region for verdict in verdicts for region in verdict["regions"]]
+    assert regions
+    for region in regions:
+        assert 0 <= region["left"] < region["left"] + region["width"] <= 64
+        assert 0 <= region["top"] < region["top"] + region["height"] <= 64
+        assert 0 < region["area"] <= (region["width"] + 1) * (region["height"] + 1)
+
+
+def test_maps_of_models_that_give_none(parts, models_folder, tmp_path, capsys):
+    assert main(["predict", str(parts), "--models", str(models_folder), "--maps", str(tmp_path / "maps")]) == 2
+    assert "no voter of these models gives a map; name patch_memory in detectors" in capsys.readouterr().err
+    assert not (tmp_path / "maps").exists()
+
+
+def test_two_files_of_one_map_are_refused(detecting_project, tmp_path, capsys):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        draw_part(1, is_defective=True).save(tmp_path / folder / "part.png")
+    paths = [str(tmp_path / "a"), str(tmp_path / "b")]
+    models = str(detecting_project / "models")
+    assert main(["predict", *paths, "--models", models, "--maps", str(tmp_path / "maps")]) == 2
+    assert "would both write" in capsys.readouterr().err
+
+
 def test_results_table_lists_ensemble_and_voters(tiny_project, capsys):
     assert main(["results", "--metrics", str(tiny_project / "metrics")]) == 0
     output = capsys.readouterr().out

@@ -7,7 +7,7 @@ import pandas as pd
 from inspection.data.images import Decoding, decode, read_file
 from inspection.errors import DataError, ImageError
 from inspection.files import sha256_bytes
-from inspection.labels import CLASS_NAMES, NON_DEFECTIVE
+from inspection.labels import CLASS_NAMES, DEFECTIVE, NON_DEFECTIVE
 
 HALF_WHITE = 128
 """Grey level from which a black and white mask marks a defect. Darker ones are soft edges and noise of compression, of
@@ -92,6 +92,31 @@ def check_masks(images: pd.DataFrame) -> pd.DataFrame:
         rest = f" And {len(problems) - _MAX_NAMED} more." if len(problems) > _MAX_NAMED else ""
         raise DataError(f"{len(problems)} of {len(with_mask)} masks cannot be used. {named}{rest}")
     return pd.DataFrame(checked, columns=list(COLUMNS))
+
+
+def describe_unmarked(masks: pd.DataFrame, images: pd.DataFrame) -> list[str]:
+    """Say how many defective photographs have a mask that marks nothing.
+
+    Parameters
+    ----------
+    masks : DataFrame
+        From `check_masks`.
+    images : DataFrame
+        Columns ``path`` and ``label``.
+
+    Returns
+    -------
+    list of str
+        One sentence, or none.
+    """
+    defective = set(images.loc[images["label"] == DEFECTIVE, "path"])
+    unmarked = [path for path in masks.loc[masks["n_marked"] == 0, "path"] if path in defective]
+    if not unmarked:
+        return []
+    return [
+        f"{len(unmarked)} defective photographs have a mask that marks nothing, for example {unmarked[0]}: where their "
+        "defect is counts as unknown."
+    ]
 
 
 def _read(path: str, height: int, width: int, sha256: str = "") -> tuple[npt.NDArray[np.bool_], str]:

@@ -45,6 +45,7 @@ def describe_run(metrics: str | Path, voting: str, decision: DecisionParams) -> 
         _verdicts(folder, ensemble, _rule(out_of_fold, voting, decision)),
         _voters(folder, out_of_fold),
         _calibration(folder, out_of_fold),
+        _maps(folder),
         _mistakes(folder),
         _data(folder, ensemble),
         _suspects(folder),
@@ -174,6 +175,39 @@ def _calibration(folder: Path, out_of_fold: dict) -> Section:
             ),
         ),
     )
+
+
+def _maps(folder: Path) -> Section:
+    localisation = read_json(folder / "localisation.json")
+    if not localisation["n_maps"]:
+        text = "No voter of this run gives a map. The detector patch_memory does (params.yaml, detectors)."
+        return Section("Where the defects are", text, ())
+    text = (
+        "Coloured places lie further from good parts than 99.9 % of the patches of good parts do, on one scale for all "
+        "photographs; frames mark what hardly any good part shows. Of the area of good test images "
+        f"{localisation['lit_share']:.2%} is coloured, and {localisation['region_rate_good']:.1%} of them show a frame."
+    )
+    measured = []
+    if localisation["n_masks"]:
+        by_type = localisation.get("by_type", {})
+        lines = [_where("all", localisation), *(_where(kind, values) for kind, values in by_type.items())]
+        caption = (
+            f"Against the masks of {localisation['n_masks']} defective test images with {localisation['n_regions']} "
+            "regions. AUPRO up to 30 % false positives; pointing game: the largest value lies on a defect."
+        )
+        measured = [Table(pd.DataFrame(lines), caption)]
+    picture = Picture(folder / "maps.png", "Defective and good test images with their maps.")
+    return Section("Where the defects are", text, (picture, *measured))
+
+
+def _where(kind: str, values: dict) -> dict[str, str | float | None]:
+    """Return a row of the table of localisation: metrics, and intervals as text."""
+    line: dict[str, str | float | None] = {"defects": kind, "photographs": values["n_masks"]}
+    for key, words in (("pixel_auroc", "pixel AUROC"), ("aupro", "AUPRO"), ("pointing_game", "pointing game")):
+        line[words] = values.get(key)
+        if values.get(f"{key}_low") is not None:
+            line[f"{words}, 95\u00a0%"] = f"{values[f'{key}_low']:.3f}–{values[f'{key}_high']:.3f}"
+    return line
 
 
 def _mistakes(folder: Path) -> Section:

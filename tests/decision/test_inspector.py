@@ -5,6 +5,8 @@ import pickle
 import re
 import subprocess
 import sys
+from dataclasses import asdict
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -25,6 +27,7 @@ from inspection.errors import ImageError, ModelsError
 from inspection.files import sha256_file
 from inspection.labels import TEST, TRAIN
 from inspection.networks.onnx_models import BATCH_SIZE, OnnxModel
+from inspection.reports.tables.defect_maps import read_maps
 from inspection.voters.features import read_features
 from tests.conftest import ROOT
 from tests.operating_points import NO_OVERKILL
@@ -72,6 +75,73 @@ def test_a_detector_votes_as_it_did_in_the_pipeline(detecting_project):
         )
         votes.append(verdict.votes[-1].defect_proba)
     assert roc_auc_score(rows["actual"] == "defective", votes) > 0.8
+
+
+def test_a_map_comes_with_every_verdict_of_a_detector(detecting_project):
+    inspector = Inspector(detecting_project / "models")
+    sizes = [(64, 64), (40, 90), (200, 64)]
+    parts = [draw_part(901, is_defective=True).resize(size) for size in sizes]
+    alone = [inspector.inspect(encode(part), "part.png") for part in parts]
+    together = list(inspector.inspect_many(("part.png", partial(encode, part)) for part in parts))
+    for (width, height), one, other in zip(sizes, alone, together, strict=True):
+        assert (one.defect_map.height, one.defect_map.width) == (height, width)
+        assert one.defect_map.by_voter.keys() == {f"{BACKBONE}_patch_memory"}
+        np.testing.assert_allclose(one.defect_map.rarity, other.defect_map.rarity, atol=1e-4)
+        assert (one.verdict, one.cause, one.regions) == (other.verdict, other.cause, other.regions)
+        assert one.defect_proba == pytest.approx(other.defect_proba, abs=1e-6)
+        assert one.as_dict()["regions"] == [asdict(region) for region in one.regions]
+        assert "defect_map" not in one.as_dict()
+
+
+def test_without_a_detector_there_is_no_map(inspector):
+    verdict = inspector.inspect(encode(draw_part(901, is_defective=True)))
+    assert verdict.defect_map is None
+    assert (verdict.regions, verdict.whereabouts, verdict.as_dict()["regions"]) == ((), "", None)
+
+
+class TestGoodPartsAlone:
+    """No defect was trained on: detectors vote, overkill is promised, and maps show where."""
+
+    @pytest.fixture
+    def predictions(self, good_parts_project):
+        return pd.read_csv(good_parts_project / "metrics" / "curves" / "predictions.csv")
+
+    def test_only_the_detector_votes(self, good_parts_project):
+        inspector = Inspector(good_parts_project / "models")
+        assert inspector.voters == (f"{BACKBONE}_patch_memory",)
+        point = inspector.rules.operating_point
+        assert (point.max_escape_rate, point.max_overkill_rate, point.n_defects) == (None, 0.1, 0)
+        assert not inspector.rules.knows_defects
+        for name in ("baseline_cnn.onnx", f"{BACKBONE}_svm.pkl"):
+            assert (good_parts_project / "models" / name).read_bytes() == b""
+
+    def test_defects_that_were_never_seen_fail(self, predictions):
+        is_defect = predictions["actual"] == "defective"
+        assert roc_auc_score(is_defect, predictions["defect_proba"]) > 0.95
+        unlike = predictions[is_defect & (predictions["unlikeness"] > 1)]
+        assert len(unlike) > 0, "a scratch is what no good part shows"
+        assert (unlike["verdict"] == "defective").any(), "and is no reason to doubt that the part is defective"
+
+    def test_a_photograph_of_something_else_never_passes(self, good_parts_project):
+        inspector = Inspector(good_parts_project / "models")
+        noise = np.random.default_rng(0).integers(0, 256, (64, 64), dtype=np.uint8)
+        assert inspector.inspect(encode(Image.fromarray(noise))).verdict != "non_defective"
+
+    def test_maps_are_measured_by_the_masks(self, good_parts_project):
+        metrics = json.loads((good_parts_project / "metrics" / "localisation.json").read_text(encoding="utf-8"))
+        assert (metrics["n_maps"], metrics["n_masks"], metrics["n_good"]) == (24, 12, 12)
+        assert metrics["pixel_auroc"] > 0.9
+        assert metrics["lit_share"] < 0.01, "a good part shows an almost empty map"
+        assert metrics["by_type"].keys() == {"scratch"}
+
+    def test_maps_are_kept_for_the_pictures(self, good_parts_project, predictions):
+        maps = read_maps(good_parts_project / "metrics" / "maps.npz")
+        assert list(maps) == predictions["path"].tolist()
+        inspector = Inspector(good_parts_project / "models")
+        for path in list(maps)[::7]:
+            verdict = inspector.inspect((good_parts_project / path).read_bytes())
+            np.testing.assert_allclose(maps[path].rarity, verdict.defect_map.rarity, atol=0.01)
+            assert (maps[path].height, maps[path].width) == (64, 64)
 
 
 def test_training_features_are_what_the_backbone_gives_for_the_raw_file(tiny_project, models_folder):

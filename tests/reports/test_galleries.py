@@ -128,7 +128,7 @@ def test_photographs_are_decoded_as_they_were_indexed(tmp_path):
 @pytest.mark.filterwarnings("ignore:Glyph .* missing")
 def test_names_are_drawn_as_they_are(tmp_path, figures):
     mistakes = make_mistakes(tmp_path / "parts", [0.1] * len(NAMES), NAMES)
-    plot_mistakes(tmp_path / "out" / "m.png", mistakes, make_neighbours(mistakes, 1), AS_STORED)
+    plot_mistakes(tmp_path / "out" / "m.png", mistakes, make_neighbours(mistakes, 1), {}, AS_STORED)
     titles = [axis.title for axis in figures[0].axes]
     assert {title.get_text().split("\n")[0] for title in titles} == {*NAMES, ""}
     assert not any(title.get_parse_math() for title in titles if title.get_text())
@@ -149,7 +149,7 @@ def test_image_that_is_gone_leaves_the_old_gallery(tmp_path):
 def test_same_arguments_same_bytes(tmp_path):
     mistakes = make_mistakes(tmp_path / "parts", [0.1, 0.7])
     for name in ("1.png", "2.png"):
-        plot_mistakes(tmp_path / name, mistakes, make_neighbours(mistakes, 2), AS_STORED)
+        plot_mistakes(tmp_path / name, mistakes, make_neighbours(mistakes, 2), {}, AS_STORED)
     assert (tmp_path / "1.png").read_bytes() == (tmp_path / "2.png").read_bytes()
 
 
@@ -215,7 +215,7 @@ def test_no_mistake_is_a_gallery_without_photographs(tmp_path):
     # A selection of nothing from a whole table keeps its column types.
     mistakes = make_mistakes(tmp_path / "parts", [0.1])[[False]]
     plot_misclassified(tmp_path / "a.png", mistakes, AS_STORED)
-    plot_mistakes(tmp_path / "b.png", mistakes, make_neighbours(mistakes, 1), AS_STORED)
+    plot_mistakes(tmp_path / "b.png", mistakes, make_neighbours(mistakes, 1), {}, AS_STORED)
     for name in ("a.png", "b.png"):
         assert read_png(tmp_path / name).shape == (60, WIDTH, 3)
 
@@ -226,7 +226,7 @@ def test_mistakes_come_with_their_own_neighbours(tmp_path, drawn):
         [(path, f"near_{place}.png", place % 2, 0.5 + place) for place, path in enumerate(mistakes["path"])] * 2,
         columns=["mistake", "path", "label", "distance"],
     )
-    plot_mistakes(tmp_path / "m.png", mistakes, neighbours, AS_STORED)
+    plot_mistakes(tmp_path / "m.png", mistakes, neighbours, {}, AS_STORED)
     [(_, title, rows, _)] = drawn
     assert "most confident first (3 of 3)" in title
     assert [[photograph.caption for photograph in row] for row in rows[:2]] == [
@@ -240,7 +240,7 @@ def test_mistakes_come_with_their_own_neighbours(tmp_path, drawn):
 @pytest.mark.parametrize(("n_mistakes", "n_rows"), [(1, 1), (6, 6), (7, 6)])
 def test_mistakes_fit_a_page(tmp_path, n_mistakes, n_rows):
     mistakes = make_mistakes(tmp_path / "parts", [0.3] * n_mistakes)
-    plot_mistakes(tmp_path / "m.png", mistakes, make_neighbours(mistakes, 7), AS_STORED)
+    plot_mistakes(tmp_path / "m.png", mistakes, make_neighbours(mistakes, 7), {}, AS_STORED)
     assert read_png(tmp_path / "m.png").shape == (60 + n_rows * LINES[3], WIDTH, 3)
 
 

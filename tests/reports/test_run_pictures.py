@@ -12,6 +12,7 @@ from inspection.errors import DataError, ModelsError
 from inspection.files import write_csv, write_json
 from inspection.reports.pictures import run_pictures
 from inspection.reports.pictures.run_pictures import draw_data, draw_evaluation
+from inspection.reports.tables.defect_maps import write_maps
 from inspection.reports.tables.evaluation import tabulate
 from inspection.reports.tables.insight import agreement
 from inspection.reports.tables.predictions import VERDICT_COLUMNS
@@ -54,6 +55,7 @@ def run(tmp_path):
         write_csv(tmp_path / "curves" / f"{name}.csv", table)
     write_json(tmp_path / "ensemble.json", {"escape_rate": 0.3333, "overkill_rate": 0.2})
     write_json(tmp_path / "out_of_fold.json", {"operating_point": []})
+    write_maps(tmp_path / "maps.npz", [], [])
     write_csv(tmp_path / "neighbours.csv", pd.DataFrame(columns=["mistake", "path", "label", "distance"]))
     write_csv(tmp_path / "label_suspects.csv", pd.DataFrame(columns=["path", "label", "defect_proba"]))
     return tmp_path
@@ -72,7 +74,7 @@ def drawn(monkeypatch):
 def test_every_picture_of_the_evaluation_is_drawn(run, drawn):
     draw_evaluation(run, 0.5, AS_STORED)
     assert sorted(drawn) == [
-        "agreement.png", "calibration.png", "label_suspects.png", "misclassified.png", "mistakes.png",
+        "agreement.png", "calibration.png", "label_suspects.png", "maps.png", "misclassified.png", "mistakes.png",
         "rates_by_value.png", "scores.png", "tradeoff.png",
     ]  # fmt: skip
 
@@ -112,10 +114,10 @@ def test_scores_are_drawn_with_the_thresholds_that_decide(run, drawn, points, li
     assert drawn["scores.png"][2] == lines
 
 
-@pytest.mark.parametrize("name", ["curves/predictions.csv", "curves/calibration.csv", "neighbours.csv"])
+@pytest.mark.parametrize("name", ["curves/predictions.csv", "curves/calibration.csv", "neighbours.csv", "maps.npz"])
 def test_a_missing_table_is_one_clear_error(run, drawn, name):
     (run / name).unlink()
-    with pytest.raises(ModelsError, match=rf"{name.split('/')[-1]} is missing; run `dvc repro evaluate`"):
+    with pytest.raises(ModelsError, match=rf"{name.split('/')[-1]} is missing.*; run `dvc repro evaluate`"):
         draw_evaluation(run, 0.5, AS_STORED)
 
 

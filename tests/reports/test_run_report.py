@@ -33,17 +33,19 @@ TITLES = [
     "What to expect of the verdicts",
     "The voters and their ensemble",
     "Do the probabilities mean what they say?",
+    "Where the defects are",
     "Mistakes",
     "The photographs",
     "Labels to look at again",
 ]
 
 
-def write_run(folder, leaking=0, point=None):
+def write_run(folder, leaking=0, point=None, maps=None):
     """Write the metrics files that a report reads."""
     ensemble = METRICS | {"n_images": 656, "n_groups": 540, "per_1000": PER_1000, "n_leaking_test_images": leaking}
     out_of_fold = METRICS | {"roc_auc": 0.93, "ece": 0.0213, "operating_point": [point] if point else []}
-    files = {"ensemble": ensemble, "out_of_fold": out_of_fold | {"voters": VOTERS}}
+    files = {"localisation": {"n_maps": 0} if maps is None else maps}
+    files |= {"ensemble": ensemble, "out_of_fold": out_of_fold | {"voters": VOTERS}}
     files |= {f"voters/{line['voter']}": METRICS | {"roc_auc": line["roc_auc"] - 0.02} for line in VOTERS}
     (folder / "voters").mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
@@ -127,6 +129,25 @@ def test_without_defects_overkill_alone_is_promised(tmp_path):
     assert "4 of which fail by models that did not see them. Nothing is promised of the defects that pass." in text
 
 
+MAPS = {"n_maps": 9, "lit_share": 0.0004, "region_rate_good": 0.05, "n_masks": 0}
+
+
+def test_maps_are_measured_where_there_are_masks(tmp_path):
+    where = sections_of(tmp_path)[TITLES[3]]
+    assert where.text.startswith("No voter of this run gives a map.")
+    assert where.parts == ()
+    where = sections_of(tmp_path, maps=MAPS)[TITLES[3]]
+    assert "Of the area of good test images 0.04% is coloured, and 5.0% of them show a frame." in where.text
+    assert [type(part) for part in where.parts] == [Picture]
+    metrics = {"n_masks": 4, "n_regions": 6, "pixel_auroc": 0.9, "pixel_auroc_low": 0.8, "pixel_auroc_high": 0.95}
+    where = sections_of(tmp_path, maps=MAPS | metrics | {"by_type": {"hole": {"n_masks": 4, "aupro": 0.7}}})[TITLES[3]]
+    table = where.parts[1].frame
+    assert table["defects"].tolist() == ["all", "hole"]
+    assert table["pixel AUROC"].tolist()[0] == 0.9
+    assert table["pixel AUROC, 95\u00a0%"][0] == "0.800–0.950"
+    assert table["AUPRO"].tolist()[1] == 0.7
+
+
 def test_without_a_band_one_threshold_is_named_once(tmp_path):
     text = sections_of(tmp_path, max_escape_rate=0.05, point=POINT | {"fail_from": 0.031234})[TITLES[0]].text
     assert "below 0.03123 and fails otherwise; a person looks at those that would pass against the vote." in text
@@ -179,12 +200,15 @@ def test_calibration_is_that_of_the_training_images(tmp_path):
     ],
 )
 def test_leaks_are_confessed(tmp_path, leaking, words):
-    assert sections_of(tmp_path, leaking=leaking)[TITLES[4]].text == words
+    assert sections_of(tmp_path, leaking=leaking)[TITLES[5]].text == words
 
 
 def test_its_pictures_are_those_the_stage_draws(tmp_path):
     pictures = [
-        part for section in sections_of(tmp_path).values() for part in section.parts if isinstance(part, Picture)
+        part
+        for section in sections_of(tmp_path, maps=MAPS).values()
+        for part in section.parts
+        if isinstance(part, Picture)
     ]
     drawn = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]["report"]["plots"]
     names = {f"metrics/{picture.path.relative_to(tmp_path).as_posix()}" for picture in pictures}

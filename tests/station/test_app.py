@@ -693,3 +693,44 @@ def test_a_damaged_ensemble_is_told_and_not_a_traceback(open_viewer, own_models,
 
 def notices(app: AppTest) -> str:
     return " ".join(text_of(html) for html in html_of(app, "notice"))
+
+
+# Maps
+
+
+def test_the_map_is_laid_over_the_photograph_and_can_be_taken_off(open_viewer, detecting_project):
+    models = detecting_project / "models"
+    app = open_viewer(models)
+    upload(app, PART)
+    plain = picture_url(app)
+    assert not app.slider
+    press(app, "Analyze Image")
+    verdict = Inspector(models).inspect(PART, "part.png")
+    assert verdict.regions
+    assert [text_of(block) for block in html_of(app, "whereabouts")] == [verdict.whereabouts]
+    assert app.image[0].proto.imgs[0].alt == f"Photograph part.png with its map. {verdict.whereabouts}"
+    with_map = picture_url(app)
+    assert with_map != plain
+    app.slider[0].set_value(100).run()
+    assert picture_url(app) not in (plain, with_map)
+    app.checkbox[0].uncheck().run()
+    assert picture_url(app) == plain
+    assert not app.exception
+
+
+def test_no_map_is_promised_where_no_voter_gives_one(open_viewer, models_folder):
+    app = open_viewer(models_folder)
+    analyze(app, PART)
+    assert not app.checkbox
+    assert not app.slider
+    assert not html_of(app, "whereabouts")
+
+
+def test_models_of_good_parts_say_that_no_defect_was_seen(open_viewer, good_parts_project):
+    app = open_viewer(good_parts_project / "models")
+    sidebar = text_of(" ".join(block.value for block in app.sidebar.get("html")))
+    assert "40 photographs of data/raw, none of them defective" in sidebar
+    assert "at most 10% of the good parts fail, with confidence 95%; rests on 40 good parts" in sidebar
+    assert "nothing is promised of defects" in sidebar
+    analyze(app, PART)
+    assert shown_verdict(app) in ("✕ DEFECTIVE", "? REVIEW")

@@ -1,6 +1,6 @@
 """Galleries of photographs: samples, mistakes with what they look like, labels to look at again."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,8 +8,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from PIL import Image
 
 from inspection.data.images import Decoding, decode_file
+from inspection.decision.defect_map import DefectMap
+from inspection.decision.map_pictures import draw_map
 from inspection.labels import CLASS_NAMES, DEFECTIVE, UNLABELLED
 from inspection.reports.pictures.canvas import COLUMNS, WIDTH, colour_of, save_figure, shorten
 
@@ -18,6 +21,8 @@ PICTURE_HEIGHT, LINE_HEIGHT, TITLE_HEIGHT = 1.8, 0.14, 0.6
 N_MISCLASSIFIED = N_SUSPECTS = 5 * COLUMNS
 N_MISTAKES = 6
 """Rows of the picture of mistakes: as many as a printed page of the report can hold."""
+_MAP_SIDE = 400
+"""Longest side in pixels of a photograph that a map is laid over: twice what is seen of it."""
 MAX_NAME = 24
 """Letters of a file name that fit above a photograph."""
 
@@ -194,7 +199,13 @@ def plot_suspects(path: str | Path, suspects: pd.DataFrame, decoding: Decoding) 
     draw_gallery(path, title, in_rows(photographs), decoding)
 
 
-def plot_mistakes(target: str | Path, mistakes: pd.DataFrame, neighbours: pd.DataFrame, decoding: Decoding) -> None:
+def plot_mistakes(
+    target: str | Path,
+    mistakes: pd.DataFrame,
+    neighbours: pd.DataFrame,
+    defect_maps: Mapping[str, DefectMap],
+    decoding: Decoding,
+) -> None:
     """Draw mistakes, the most confident first, each with the training images that look most like it.
 
     Parameters
@@ -205,6 +216,8 @@ def plot_mistakes(target: str | Path, mistakes: pd.DataFrame, neighbours: pd.Dat
         ``path``, ``label``, ``verdict`` and ``defect_proba`` of test images judged wrongly; `N_MISTAKES` are drawn.
     neighbours : DataFrame
         See `inspection.reports.tables.evaluation.neighbour_table`; as many of each as a row holds are drawn.
+    defect_maps : mapping of str to DefectMap
+        By path; laid over the mistakes that have one.
     decoding : Decoding
     """
     worst = _most_confident(mistakes).head(N_MISTAKES)
@@ -220,9 +233,29 @@ def plot_mistakes(target: str | Path, mistakes: pd.DataFrame, neighbours: pd.Dat
         )
         nearest = neighbours[neighbours["mistake"] == path]
         rows.append(
-            [Photograph(path, caption, label, is_framed=True), *map(_show_neighbour, nearest.to_dict("records"))]
+            [with_map(path, caption, label, defect_maps, decoding), *map(_show_neighbour, nearest.to_dict("records"))]
         )
     draw_gallery(target, title, rows, decoding)
+
+
+def with_map(
+    path: str, caption: str, label: int, defect_maps: Mapping[str, DefectMap], decoding: Decoding
+) -> Photograph:
+    """Return a framed photograph with its map laid over it, or without where it has none.
+
+    Parameters
+    ----------
+    path, caption, label
+        See `Photograph`.
+    defect_maps : mapping of str to DefectMap
+        By path.
+    decoding : Decoding
+    """
+    if path not in defect_maps:
+        return Photograph(path, caption, label, is_framed=True)
+    image = Image.fromarray(decode_file(path, decoding).pixels)
+    image.thumbnail((_MAP_SIDE, _MAP_SIDE))
+    return Photograph(path, caption, label, True, draw_map(np.asarray(image), defect_maps[path]))
 
 
 def _show_neighbour(near: dict) -> Photograph:
