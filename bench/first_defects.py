@@ -299,7 +299,9 @@ def score(rows: pd.DataFrame, voters: dict[str, dict[str, np.ndarray]], params: 
             proba = np.column_stack(list(members.values()))
             combination = mean_log_odds(len(members))
             if is_fitted and is_defect[train].any():
-                combination = fit_rules(proba[train], rows[train], params.ensemble, params.decision).rules.combination
+                is_detector = np.isin(list(members), list(voters["detectors"]))
+                fitted = fit_rules(proba[train], rows[train], params.ensemble, params.decision, is_detector)
+                combination = fitted.rules.combination
             judged[way] = combination.defect_proba(proba)
     areas = {name: roc_auc_score(is_defect[test], proba[test]) for name, proba in judged.items()}
     n_defects = rows.loc[train & is_defect, "group"].nunique()

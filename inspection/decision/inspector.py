@@ -113,6 +113,11 @@ class Inspector:
         """Names of the voters."""
         return tuple(self._voters)
 
+    @property
+    def detectors(self) -> tuple[str, ...]:
+        """Names of the voters that learned from good parts alone."""
+        return tuple(self._detectors)
+
     def measure(self, images: Iterable[npt.NDArray[np.uint8]]) -> Measurements:
         """Run every network, decoding no more than one batch ahead.
 
