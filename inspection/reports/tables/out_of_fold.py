@@ -113,13 +113,14 @@ def _describe_voters(
     coefficients: tuple[float, ...],
     detectors: Collection[str],
 ) -> list[dict]:
-    columns = [rows[column].to_numpy() for column in ("label", "weight", "fold", "group")]
+    labels, weights, folds, groups = (rows[column].to_numpy() for column in ("label", "weight", "fold", "group"))
     lines = []
     for voter, coefficient in zip(proba, coefficients, strict=True):
         others = proba.drop(columns=voter)
         without = np.zeros(len(proba))
         if others.shape[1]:
-            without = combine_across_folds(others.to_numpy(), *columns, others.columns.isin(list(detectors)))
+            is_detector = others.columns.isin(list(detectors))
+            without = combine_across_folds(others.to_numpy(), labels, weights, folds, groups, is_detector)
         lines.append(
             {
                 "voter": voter,
