@@ -12,7 +12,7 @@ from inspection.labels import DEFECTIVE
 SHRINKAGE = 20.0
 """How strongly coefficients are drawn together, against the cross-entropy summed as if every defective part had one
 photograph: voters of one backbone are too alike to be told apart, and so are any by a few defects."""
-HALF_TRUST = 10
+HALF_TRUST = 5
 """Defective parts from which a classifier has to learn to be trusted half as much as a detector before the fit."""
 _LEAST = 1e-4
 """Probabilities are kept this far from 0 and 1: no voter alone may be infinitely sure."""
