@@ -314,14 +314,15 @@ def score(rows: pd.DataFrame, voters: dict[str, dict[str, np.ndarray]], params: 
 def summarise(lines: pd.DataFrame) -> pd.DataFrame:
     """Return one row per number of labelled defects: means over the splits in %, and differences with standard errors.
 
-    ``best voter`` is the one that is best on average over the splits, ``behind`` that or the better of the detectors
-    and the supervised voters, whichever the ensemble is compared with.
+    ``best voter`` is the one that is best on average over the splits; the ensemble is compared with it, and with the
+    better of the detectors and the supervised voters.
     """
     table = []
-    for _, of_step in 100 * lines.groupby("step"):
+    for _, of_step in lines.groupby("step"):
+        n_defects, of_step = of_step["n_defects"].mean(), 100 * of_step.drop(columns=["step", "n_defects"])
         means = of_step.mean()
-        voters = means.drop(["step", "n_defects", *WAYS], errors="ignore")
-        line = {"n_defects": means["n_defects"] / 100, "best voter": voters.max(), "which": voters.idxmax()}
+        voters = means.drop(list(WAYS), errors="ignore")
+        line = {"n_defects": n_defects, "best voter": voters.max(), "which": voters.idxmax()}
         line |= {way: means.get(way, np.nan) for way in WAYS}
         line |= {f"{way}_sd": of_step[way].std() if way in of_step else np.nan for way in WAYS}
         kinds = means.reindex(["detectors", "supervised"])
