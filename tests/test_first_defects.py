@@ -53,9 +53,7 @@ def test_ever_more_defects_are_known_group_by_group_and_fold_by_fold(images):
     assert rows[labelled[2]]["fold"].nunique() == n_folds
     for before, after in zip(steps, steps[1:], strict=False):
         assert not (before & ~after).any(), "what is known stays known"
-    assert all(known[~(is_defect & train)].all() for known in steps), (
-        "good and test parts are always there"
-    )
+    assert all(known[~(is_defect & train)].all() for known in steps), "good and test parts are always there"
 
 
 def test_the_ensemble_is_compared_with_what_is_best_on_average():
