@@ -17,7 +17,11 @@ _LEAST_SPREAD = 1e-12
 
 
 def fit_logistic(
-    scores: np.ndarray, labels: np.ndarray, weights: np.ndarray, shrinkage: float = 0.0
+    scores: np.ndarray,
+    labels: np.ndarray,
+    weights: np.ndarray,
+    shrinkage: float = 0.0,
+    proportions: np.ndarray | None = None,
 ) -> tuple[np.ndarray, float]:
     """Fit a logistic regression without negative coefficients.
 
@@ -32,7 +36,10 @@ def fit_logistic(
     labels : ndarray of int, shape (n_images,)
     weights : ndarray of float, shape (n_images,), > 0
     shrinkage : float, >= 0
-        Times the squared distance of the coefficients from their mean is added to the mean cross-entropy.
+        Times the squared distance of the coefficients from the nearest ones of these proportions is added to the mean
+        cross-entropy.
+    proportions : ndarray of float, shape (n_scores,), >= 0, optional
+        To which coefficients are drawn, whatever their size; without, they are drawn to their mean.
 
     Returns
     -------
@@ -52,7 +59,14 @@ def fit_logistic(
     centre, scale = scores.mean(axis=0), scores.std()
     if scale <= _LEAST_SPREAD * np.abs(scores).max():
         scale = 1.0
-    loss = _Loss((scores - centre) / scale, _platt_targets(labels), weights / weights.sum(), shrinkage)
+    direction = np.ones(scores.shape[1]) if proportions is None else proportions
+    loss = _Loss(
+        (scores - centre) / scale,
+        _platt_targets(labels),
+        weights / weights.sum(),
+        shrinkage / scale**2,
+        direction / np.sqrt(np.sum(direction**2)),
+    )
     coefficients, intercept = _minimise(loss)
     coefficients /= scale
     return coefficients, float(intercept - np.sum(coefficients * centre))
@@ -68,13 +82,15 @@ def _platt_targets(labels: np.ndarray) -> np.ndarray:
 class _Loss:
     """Mean cross-entropy of a logistic regression with shrinkage, and its gradient: convex in its coefficients.
 
-    Sums are written without ``@``, whose last digits depend on the number of BLAS threads.
+    Coefficients are drawn to the line along ``direction``, a unit vector. Sums are written without ``@``, whose last
+    digits depend on the number of BLAS threads.
     """
 
     scores: np.ndarray
     targets: np.ndarray
     shares: np.ndarray
     shrinkage: float
+    direction: np.ndarray
 
     def __call__(self, values: np.ndarray) -> tuple[float, np.ndarray]:
         """Return the loss and its gradient at the coefficients and, last, the intercept."""
@@ -82,9 +98,9 @@ class _Loss:
         log_odds = np.sum(self.scores * coefficients, axis=1) + intercept
         entropy = np.logaddexp(0, log_odds) - self.targets * log_odds
         errors = self.shares * (expit(log_odds) - self.targets)
-        from_mean = coefficients - coefficients.mean()
-        value = np.sum(self.shares * entropy) + self.shrinkage * np.sum(from_mean**2)
-        slopes = np.sum(errors[:, None] * self.scores, axis=0) + 2 * self.shrinkage * from_mean
+        aside = coefficients - self.direction * np.sum(self.direction * coefficients)
+        value = np.sum(self.shares * entropy) + self.shrinkage * np.sum(aside**2)
+        slopes = np.sum(errors[:, None] * self.scores, axis=0) + 2 * self.shrinkage * aside
         return float(value), np.append(slopes, np.sum(errors))
 
 

@@ -4,7 +4,6 @@ import pandas as pd
 
 from inspection.data.manifest import count_leaking, iterate_pixels, read_manifest
 from inspection.decision.inspector import Inspector
-from inspection.decision.rules import Rules
 from inspection.files import write_csv, write_json
 from inspection.labels import TEST, TRAIN
 from inspection.reports.tables.defect_maps import read_masks, summarise_maps, write_maps
@@ -26,7 +25,7 @@ MAX_SUSPECTS = 100
 def evaluate() -> None:
     inspector = Inspector("models")
     manifest = read_manifest("data/manifest.csv")
-    summarise_training(manifest[manifest["split"] == TRAIN].reset_index(drop=True), inspector.rules)
+    summarise_training(manifest[manifest["split"] == TRAIN].reset_index(drop=True), inspector)
     rows = manifest[manifest["split"] == TEST].reset_index(drop=True)
     measured = inspector.measure(progress(iterate_pixels(rows, inspector.decoding), "inspecting", len(rows)))
     verdicts = inspector.judge(measured, rows["path"].tolist(), rows["sha256"].tolist())
@@ -49,9 +48,10 @@ def evaluate() -> None:
     write_csv("metrics/neighbours.csv", neighbours)
 
 
-def summarise_training(rows: pd.DataFrame, rules: Rules) -> None:
+def summarise_training(rows: pd.DataFrame, inspector: Inspector) -> None:
     verdicts = read_out_of_fold("models/out_of_fold.csv", rows)
-    write_json("metrics/out_of_fold.json", summarise_out_of_fold(verdicts, rows, rules))
+    summary = summarise_out_of_fold(verdicts, rows, inspector.rules, inspector.detectors)
+    write_json("metrics/out_of_fold.json", summary)
     write_csv("metrics/label_suspects.csv", label_suspects(rows, verdicts["defect_proba"].to_numpy(), MAX_SUSPECTS))
 
 

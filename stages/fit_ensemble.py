@@ -23,7 +23,8 @@ def fit_ensemble() -> None:
     on_backbones = [f"{one}_{kind}" for one in params.backbones for kind in (*params.classifiers, *params.detectors)]
     cards, abstentions = voting_cards(read_cards("metrics/training", [*params.networks, *on_backbones]))
     proba = np.column_stack([read_out_of_fold("models", card, rows) for card in cards])
-    fitted = fit_rules(proba, rows, params.ensemble, params.decision)
+    is_detector = np.array([card["kind"] in params.detectors for card in cards])
+    fitted = fit_rules(proba, rows, params.ensemble, params.decision, is_detector)
     for notice in filter(None, (abstentions, fitted.notice)):
         print(f"NOTICE: {notice}")
     if len(cards) % 2 == 0:

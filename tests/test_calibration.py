@@ -11,6 +11,7 @@ from inspection.calibration import calibrate_across_folds, fit_logistic
 from inspection.errors import DataError
 
 N_FOLDS = 4
+PROPORTIONS = np.array([2.0, 1.0, 1.0])
 
 
 def scored_images(n_images, seed=0):
@@ -25,8 +26,9 @@ def loss(values, scores, labels, weights, shrinkage):
     targets = np.where(labels == 1, (n_defects + 1) / (n_defects + 2), 1 / (n_good + 2))
     proba = expit(scores @ values[:-1] + values[-1])
     entropy = -(targets * np.log(proba) + (1 - targets) * np.log(1 - proba))
-    of_unit = values[:-1] * scores.std()
-    return np.average(entropy, weights=weights) + shrinkage * np.sum((of_unit - of_unit.mean()) ** 2)
+    # Coefficients of the proportions 2 : 1 : 1 that are nearest, by least squares.
+    nearest = np.sum(values[:-1] * PROPORTIONS) / np.sum(PROPORTIONS**2) * PROPORTIONS
+    return np.average(entropy, weights=weights) + shrinkage * np.sum((values[:-1] - nearest) ** 2)
 
 
 @pytest.mark.parametrize("shrinkage", [0.0, 0.002, 0.1])
@@ -36,10 +38,12 @@ def test_no_step_from_the_result_lowers_the_loss(seed, scale, shrinkage):
     labels = (random.uniform(size=150) < 0.3).astype(int)
     scores = scale * (random.normal(size=(150, 3)) + labels[:, None] * [2.0, 1.0, -1.0])
     weights = random.uniform(0.2, 1, 150)
-    coefficients, intercept = fit_logistic(scores, labels, weights, shrinkage)
+    # Larger scores have smaller coefficients, which the same distance draws less.
+    shrinkage *= scale**2
+    coefficients, intercept = fit_logistic(scores, labels, weights, shrinkage, PROPORTIONS)
     assert coefficients.shape == (3,)
     assert (coefficients >= 0).all()
-    assert coefficients[2] == 0 or shrinkage == 0.1, "the score that points the wrong way"
+    assert coefficients[2] == 0 or shrinkage >= 0.1 * scale**2, "the score that points the wrong way"
     found = np.append(coefficients, intercept)
     least = loss(found, scores, labels, weights, shrinkage)
     for position in range(4):

@@ -9,8 +9,11 @@ from scipy.special import expit, logit
 from inspection.calibration import fit_logistic
 from inspection.labels import DEFECTIVE
 
-SHRINKAGE = 0.002
-"""How strongly coefficients are drawn towards their mean: voters of one backbone are too alike to be told apart."""
+SHRINKAGE = 20.0
+"""How strongly coefficients are drawn together, against the cross-entropy summed as if every defective part had one
+photograph: voters of one backbone are too alike to be told apart, and so are any by a few defects."""
+HALF_TRUST = 5
+"""Defective parts from which a classifier has to learn to be trusted half as much as a detector before the fit."""
 _LEAST = 1e-4
 """Probabilities are kept this far from 0 and 1: no voter alone may be infinitely sure."""
 
@@ -54,12 +57,22 @@ def mean_log_odds(n_voters: int) -> Combination:
 
 
 def fit_combination(
-    proba: npt.NDArray[np.float64], labels: npt.NDArray[np.int_], weights: npt.NDArray[np.float64]
+    proba: npt.NDArray[np.float64],
+    labels: npt.NDArray[np.int_],
+    weights: npt.NDArray[np.float64],
+    groups: npt.NDArray[np.str_],
+    is_detector: npt.NDArray[np.bool_],
 ) -> Combination:
     """Fit the combination on out-of-fold scores (stacking; Wolpert 1992, non-negative as Breiman 1996 advises).
 
     The result is calibrated as far as the scores are those of images not trained on; see
     `inspection.calibration.fit_logistic`.
+
+    With few defects voters cannot be told apart, so their coefficients are drawn to fixed proportions by a penalty
+    that does not grow with the images: a normal prior, as in ridge regression (Hoerl and Kennard 1970; le Cessie and
+    van Houwelingen 1992), which every further defective part outweighs a little more. The proportions are 1 for a
+    detector, which needs no defect, and n / (n + `HALF_TRUST`) for a voter that learned from n defective parts: it
+    enters little by little.
 
     Parameters
     ----------
@@ -67,15 +80,24 @@ def fit_combination(
         Out-of-fold P(defective) of every voter.
     labels : ndarray of int, shape (n_images,)
     weights : ndarray of float, shape (n_images,)
+    groups : ndarray of str, shape (n_images,)
+        Defective images of one group are photographs of one defective part.
+    is_detector : ndarray of bool, shape (n_voters,)
+        Of voters that learn from good parts alone.
 
     Returns
     -------
     Combination
-        Of images without defects nothing can be learned: then `mean_log_odds`.
+        `mean_log_odds` where one class has no image.
     """
-    if not (labels == DEFECTIVE).any():
+    is_defect = labels == DEFECTIVE
+    if is_defect.all() or not is_defect.any():
         return mean_log_odds(proba.shape[1])
-    coefficients, intercept = fit_logistic(_log_odds(proba), labels, weights, SHRINKAGE)
+    n_parts = len(np.unique(groups[is_defect]))
+    # To the mean over images from the sum over defective parts.
+    per_image = weights[is_defect].sum() / weights.sum() / n_parts
+    proportions = np.where(is_detector, 1.0, n_parts / (n_parts + HALF_TRUST))
+    coefficients, intercept = fit_logistic(_log_odds(proba), labels, weights, SHRINKAGE * per_image, proportions)
     return Combination(tuple(coefficients.tolist()), intercept)
 
 
@@ -101,6 +123,8 @@ def fit_across_folds(
     labels: npt.NDArray[np.int_],
     weights: npt.NDArray[np.float64],
     folds: npt.NDArray[np.int_],
+    groups: npt.NDArray[np.str_],
+    is_detector: npt.NDArray[np.bool_],
 ) -> CrossFitted:
     """Combine each fold as the other folds advise, and serve the mean of these combinations.
 
@@ -113,6 +137,8 @@ def fit_across_folds(
         As of `fit_combination`.
     folds : ndarray of int, shape (n_images,)
         At least two different ones.
+    groups, is_detector
+        As of `fit_combination`.
 
     Returns
     -------
@@ -122,7 +148,7 @@ def fit_across_folds(
     combinations = []
     for fold in np.unique(folds):
         rest = folds != fold
-        combination = fit_combination(proba[rest], labels[rest], weights[rest])
+        combination = fit_combination(proba[rest], labels[rest], weights[rest], groups[rest], is_detector)
         out_of_fold[~rest] = combination.defect_proba(proba[~rest])
         combinations.append(combination)
     coefficients = np.mean([combination.coefficients for combination in combinations], axis=0)
@@ -135,19 +161,21 @@ def combine_across_folds(
     labels: npt.NDArray[np.int_],
     weights: npt.NDArray[np.float64],
     folds: npt.NDArray[np.int_],
+    groups: npt.NDArray[np.str_],
+    is_detector: npt.NDArray[np.bool_],
 ) -> npt.NDArray[np.float64]:
     """Return the ensemble's out-of-fold P(defective); see `fit_across_folds`.
 
     Parameters
     ----------
-    proba, labels, weights, folds
+    proba, labels, weights, folds, groups, is_detector
         As of `fit_across_folds`.
 
     Returns
     -------
     ndarray of float, shape (n_images,), in (0, 1)
     """
-    return fit_across_folds(proba, labels, weights, folds).out_of_fold
+    return fit_across_folds(proba, labels, weights, folds, groups, is_detector).out_of_fold
 
 
 def vote_weights(proba: npt.NDArray[np.float64], labels: npt.NDArray[np.int_], threshold: float) -> list[float]:

@@ -128,9 +128,9 @@ class Inspector:
         return tuple(self._voters)
 
     @property
-    def gives_maps(self) -> bool:
-        """Whether a voter says where a photograph is unlike good parts."""
-        return bool(self._detectors)
+    def detectors(self) -> tuple[str, ...]:
+        """Names of the voters that learned from good parts alone: they give maps."""
+        return tuple(self._detectors)
 
     def measure(self, images: Iterable[npt.NDArray[np.uint8]]) -> Measurements:
         """Run every network, decoding no more than one batch ahead.

@@ -46,7 +46,11 @@ class FittedRules:
 
 
 def fit_rules(
-    proba: npt.NDArray[np.float64], rows: pd.DataFrame, ensemble: EnsembleParams, decision: DecisionParams
+    proba: npt.NDArray[np.float64],
+    rows: pd.DataFrame,
+    ensemble: EnsembleParams,
+    decision: DecisionParams,
+    is_detector: npt.NDArray[np.bool_] | None = None,
 ) -> FittedRules:
     """Weigh the voters, combine them, and choose the operating point.
 
@@ -63,6 +67,8 @@ def fit_rules(
         Training rows of the manifest: ``label``, ``weight``, ``fold`` and ``group``.
     ensemble : EnsembleParams
     decision : DecisionParams
+    is_detector : ndarray of bool, shape (n_voters,), optional
+        Of voters that learn from good parts alone; without, none does.
 
     Returns
     -------
@@ -75,8 +81,10 @@ def fit_rules(
     """
     voting_rule(ensemble.voting)
     labels, weights, folds = (rows[column].to_numpy() for column in ("label", "weight", "fold"))
-    fitted = fit_across_folds(proba, labels, weights, folds)
     groups = rows["group"].to_numpy()
+    if is_detector is None:
+        is_detector = np.zeros(proba.shape[1], bool)
+    fitted = fit_across_folds(proba, labels, weights, folds, groups, is_detector)
     point, notice = _choose_point(labels == DEFECTIVE, fitted.out_of_fold, groups, decision)
     vote = tuple(vote_weights(proba, labels, ensemble.threshold))
     rules = Rules(ensemble.voting, ensemble.threshold, vote, fitted.combination, point)

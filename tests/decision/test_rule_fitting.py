@@ -56,13 +56,16 @@ def columns(rows):
 
 def test_the_rules_are_those_of_the_scores(rows, proba):
     fitted = fit_rules(proba, rows, EnsembleParams(voting="weighted", threshold=0.4), decision())
-    labels, weights, folds, _ = columns(rows)
+    labels, weights, folds, groups = columns(rows)
     rules = fitted.rules
     assert (rules.voting, rules.threshold) == ("weighted", 0.4)
     assert rules.vote_weights == tuple(vote_weights(proba, labels, 0.4))
     assert rules.vote_weights[0] > rules.vote_weights[1] > rules.vote_weights[2]
     # What is served is the mean of what was scored.
-    parts = [fit_combination(proba[folds != k], labels[folds != k], weights[folds != k]) for k in range(4)]
+    parts = [
+        fit_combination(proba[rest], labels[rest], weights[rest], groups[rest], np.zeros(3, bool))
+        for rest in (folds != fold for fold in range(4))
+    ]
     assert rules.combination.coefficients == pytest.approx(np.mean([part.coefficients for part in parts], axis=0))
     assert rules.combination.intercept == pytest.approx(np.mean([part.intercept for part in parts]))
     for fold, part in enumerate(parts):

@@ -112,10 +112,12 @@ def test_the_numbers_are_counted_from_the_verdicts(rows, proba):
 def test_voters_are_worth_what_is_lost_without_them(rows, proba):
     fitted = fit(proba, rows)
     summary = summarise_out_of_fold(judge(fitted, proba, rows), rows, fitted.rules)
-    labels, weights, folds = (rows[name].to_numpy() for name in ("label", "weight", "fold"))
+    labels, weights, folds, groups = (rows[name].to_numpy() for name in ("label", "weight", "fold", "group"))
     assert [line["voter"] for line in summary["voters"]] == VOTERS
     for position, line in enumerate(summary["voters"]):
-        others = combine_across_folds(np.delete(proba, position, 1), labels, weights, folds)
+        others = combine_across_folds(
+            np.delete(proba, position, 1), labels, weights, folds, groups, np.zeros(len(VOTERS) - 1, bool)
+        )
         assert line["coefficient"] == round(fitted.rules.combination.coefficients[position], 4)
         assert line["roc_auc"] == pytest.approx(roc_auc_score(labels, proba[:, position]), abs=6e-5)
         assert line["roc_auc_of_others"] == pytest.approx(roc_auc_score(labels, others), abs=1e-3)

@@ -1,5 +1,6 @@
 """How the ensemble does on training images it did not see, by its actual rule: the numbers to choose params by."""
 
+from collections.abc import Collection
 from dataclasses import asdict
 from pathlib import Path
 
@@ -66,7 +67,9 @@ def _find_problem(table: pd.DataFrame, rows: pd.DataFrame) -> str:
     return f"holds something else than probabilities in the column {outside[0]}" if outside else ""
 
 
-def summarise_out_of_fold(verdicts: pd.DataFrame, rows: pd.DataFrame, rules: Rules) -> dict:
+def summarise_out_of_fold(
+    verdicts: pd.DataFrame, rows: pd.DataFrame, rules: Rules, detectors: Collection[str] = ()
+) -> dict:
     """Return how the ensemble does on training images it did not see, and which voters earn their place in it.
 
     No test image is involved.
@@ -79,6 +82,8 @@ def summarise_out_of_fold(verdicts: pd.DataFrame, rows: pd.DataFrame, rules: Rul
         The same rows of the manifest: ``label``, ``weight``, ``fold`` and ``group``.
     rules : Rules
         Of the ensemble.
+    detectors : collection of str
+        Names of the voters that learn from good parts alone.
 
     Returns
     -------
@@ -94,7 +99,7 @@ def summarise_out_of_fold(verdicts: pd.DataFrame, rows: pd.DataFrame, rules: Rul
     return summarise_verdicts(verdicts, rows["group"].to_numpy()) | {
         "n_leaking_test_images": _count_leaking(rows),
         "operating_point": [asdict(point)] if point else [],
-        "voters": _describe_voters(proba, is_defective(verdicts), rows, rules.combination.coefficients),
+        "voters": _describe_voters(proba, is_defective(verdicts), rows, rules.combination.coefficients, detectors),
     }
 
 
@@ -104,13 +109,20 @@ def _count_leaking(rows: pd.DataFrame) -> int:
 
 
 def _describe_voters(
-    proba: pd.DataFrame, is_defect: np.ndarray, rows: pd.DataFrame, coefficients: tuple[float, ...]
+    proba: pd.DataFrame,
+    is_defect: np.ndarray,
+    rows: pd.DataFrame,
+    coefficients: tuple[float, ...],
+    detectors: Collection[str],
 ) -> list[dict]:
-    labels, weights, folds = (rows[column].to_numpy() for column in ("label", "weight", "fold"))
+    labels, weights, folds, groups = (rows[column].to_numpy() for column in ("label", "weight", "fold", "group"))
     lines = []
     for voter, coefficient in zip(proba, coefficients, strict=True):
-        others = proba.drop(columns=voter).to_numpy()
-        without = combine_across_folds(others, labels, weights, folds) if others.shape[1] else np.zeros(len(labels))
+        others = proba.drop(columns=voter)
+        without = np.zeros(len(proba))
+        if others.shape[1]:
+            is_detector = others.columns.isin(list(detectors))
+            without = combine_across_folds(others.to_numpy(), labels, weights, folds, groups, is_detector)
         lines.append(
             {
                 "voter": voter,
