@@ -10,9 +10,6 @@ are trained, and rules fitted, as the pipeline does it; a voter that so few defe
 whose training part is good throughout (the layout of MVTec AD) keeps it, and its good test photographs; half of the
 groups of its defects are tested, the others are there to be labelled. Networks, slow to train, are left out unless
 ``--networks`` names some. Scores are kept in .cache/protocols, as those of `bench.protocols` are.
-
-Below ten defects the distances of a detector are put in standard deviations of good parts, which no defect is needed
-for.
 """
 
 import argparse
@@ -20,6 +17,7 @@ import tempfile
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -30,11 +28,11 @@ from sklearn.metrics import roc_auc_score
 from bench.protocols import MEMORY, add_voter_arguments, choose_voters, prepare, read_vectors, train_voters
 from inspection.audit.findings import audit_images
 from inspection.audit.indexing import index_images
-from inspection.calibration import fit_logistic
 from inspection.config import DataParams, Params, PatchParams, load_params
 from inspection.data.groups import join_groups
 from inspection.data.images import Decoding
 from inspection.data.manifest import label_of, weigh_images
+from inspection.data.planted_defects import plant
 from inspection.data.sources import group_by_name, list_images
 from inspection.data.splits import divide
 from inspection.decision.combination import mean_log_odds
@@ -44,16 +42,19 @@ from inspection.files import sha256_bytes
 from inspection.labels import DEFECTIVE, NON_DEFECTIVE, TEST, TRAIN
 from inspection.reports.pictures.canvas import GREY, LINE, WIDTH, save_figure, strip_frame
 from inspection.voters.features import iterate_patch_maps
-from inspection.voters.patch_detector import TOP_SHARES, top_mean, train_patch_detector
+from inspection.voters.patch_detector import (
+    N_ENOUGH_DEFECTS,
+    TOP_SHARES,
+    TrainingParts,
+    calibrate_detector,
+    choose_planted,
+    top_means,
+    train_patch_detector,
+)
 from stages.running import open_cache, progress, progress_of
 
 NUMBERS = (0, 1, 3, 10, 20, 40, 80)
 """Labelled defects, beside all."""
-ENOUGH_TO_CALIBRATE = 10
-_USUAL_SHARE = 0.02
-"""Of the positions of a photograph whose distances are averaged, where no defect can tell which is best."""
-_USUAL_SHIFT = 2.0
-"""Standard deviations by which defects are taken to lie above good parts, where none is known."""
 _AT_ONCE = 16
 """Patch maps that are compared with a memory at once."""
 PUBLISHED = {
@@ -83,9 +84,7 @@ def main() -> None:
             rows = draw_division(images, params.data, seed)
             distances = {name: detector_scores(rows, maps[name], params, seed) for name in params.backbones}
             for step, known in enumerate(label_defects(rows, arguments.numbers, seed)):
-                voters = vote(
-                    rows[known], {name: of[known] for name, of in distances.items()}, vectors, prepared, params, seed
-                )
+                voters = vote(rows, known, distances, vectors, prepared, params, seed)
                 lines.append({"step": step, **score(rows[known], voters, params)})
                 print({name: round(value, 4) for name, value in lines[-1].items()}, flush=True)
     table = summarise(pd.DataFrame(lines))
@@ -189,6 +188,13 @@ class PatchMaps:
         """Return the maps at positions, shape (n_positions, rows, columns, n_channels)."""
         return np.asarray(self._maps[positions])
 
+    def planted(self, positions, seed: int) -> Iterator[np.ndarray]:
+        """Yield the maps of photographs with a planted defect."""
+        random = np.random.default_rng(seed)
+        some = self._images.iloc[positions]
+        passing = iterate_patch_maps(self._network, some, self._decoding, lambda pixels: plant(pixels, random)[0])
+        yield from progress(passing, "planted defects", len(some))
+
     @cached_property
     def _maps(self) -> np.memmap:
         passing = iterate_patch_maps(self._network, self._images, self._decoding)
@@ -200,8 +206,23 @@ class PatchMaps:
         return maps
 
 
-def detector_scores(rows: pd.DataFrame, maps: PatchMaps, params: Params, seed: int) -> np.ndarray:
-    """Return the distances to the memories of good training parts; no defect has a say in them.
+class DetectorScores(NamedTuple):
+    """What a detector measures of all photographs; no labelled defect has a say in it.
+
+    Attributes
+    ----------
+    own : ndarray of float, shape (n_rows, n_folds, n_shares)
+        `top_means` by the memory of each fold; of a training row by that of its own fold alone, again and again.
+    planted : ndarray of float, shape (n_planted, n_shares)
+        The same of good training photographs with a planted defect.
+    """
+
+    own: np.ndarray
+    planted: np.ndarray
+
+
+def detector_scores(rows: pd.DataFrame, maps: PatchMaps, params: Params, seed: int) -> DetectorScores:
+    """Measure all photographs by memories of good training parts.
 
     Parameters
     ----------
@@ -213,44 +234,47 @@ def detector_scores(rows: pd.DataFrame, maps: PatchMaps, params: Params, seed: i
 
     Returns
     -------
-    ndarray of float, shape (n_rows, n_folds, n_shares)
-        The `top_mean` of each of `TOP_SHARES`, by the memory of each fold; of a training row by that of its own fold
-        alone, again and again.
+    DetectorScores
     """
     columns = rows["label"].to_numpy(), rows["weight"].to_numpy(), rows["fold"].to_numpy()
-    return _scores_by_memories(
-        [maps.network_sha256, *rows["pixels_sha256"]], params.patch_memory, *columns, seed, maps, rows.index.to_numpy()
-    )
+    key = [maps.network_sha256, *rows["pixels_sha256"]]
+    return _scores_by_memories(key, params.patch_memory, *columns, seed, maps, rows.index.to_numpy())
 
 
 @MEMORY.cache(ignore=["maps", "order"])
 def _scores_by_memories(
     fingerprints: list[str], settings: PatchParams, labels: np.ndarray, weights: np.ndarray, folds: np.ndarray,
     seed: int, maps: PatchMaps, order: np.ndarray,
-) -> np.ndarray:  # fmt: skip
+) -> DetectorScores:  # fmt: skip
     train = np.flatnonzero(folds >= 0)
     memories = train_patch_detector(
         lambda positions: (maps[order[train[position]]] for position in positions),
-        labels[train], weights[train], folds[train], settings.components, settings.patches, seed,
+        # Enough defects for a calibration that nobody reads.
+        lambda positions: iter(()),
+        TrainingParts(labels[train], weights[train], folds[train], N_ENOUGH_DEFECTS),
+        settings.components, settings.patches, seed,
     ).detector.memories  # fmt: skip
     scores = np.empty((len(labels), len(memories), len(TOP_SHARES)))
     for fold, memory in enumerate(memories):
         judged = np.flatnonzero((folds == fold) | (folds < 0))
         for some in np.array_split(judged, -(-len(judged) // _AT_ONCE)):
-            distances = memory.distances(maps[order[some]])
-            of_some = np.column_stack([top_mean(distances, share) for share in TOP_SHARES])
+            of_some = top_means(memory.distances(maps[order[some]]))
             is_train = folds[some] >= 0
             scores[some[is_train]] = of_some[is_train, np.newaxis]
             scores[some[~is_train], fold] = of_some[~is_train]
-    return scores
+    planted = choose_planted(train[labels[train] == NON_DEFECTIVE], seed)
+    pairs = zip(planted, maps.planted(order[planted], seed), strict=True)
+    of_planted = [top_means(memories[folds[row]].distances(patch_map[np.newaxis]))[0] for row, patch_map in pairs]
+    return DetectorScores(scores, np.array(of_planted))
 
 
 def vote(
-    rows: pd.DataFrame, distances: dict[str, np.ndarray], vectors: dict[str, np.ndarray], prepared: dict,
-    params: Params, seed: int,
+    all_rows: pd.DataFrame, known: np.ndarray, distances: dict[str, DetectorScores], vectors: dict[str, np.ndarray],
+    prepared: dict, params: Params, seed: int,
 ) -> dict[str, dict[str, np.ndarray]]:  # fmt: skip
     """Return what the voters say that can: P(defective) out of fold of training rows, plain of test rows, by kind."""
-    detectors = {f"{name}_patch_memory": detector_proba(of, rows) for name, of in distances.items()}
+    rows = all_rows[known]
+    detectors = {f"{name}_patch_memory": detector_proba(of, rows, known) for name, of in distances.items()}
     try:
         supervised = train_voters(rows, vectors, prepared, params, seed)
     except DataError:
@@ -258,32 +282,24 @@ def vote(
     return {"detectors": detectors, "supervised": supervised}
 
 
-def detector_proba(scores: np.ndarray, rows: pd.DataFrame) -> np.ndarray:
-    """Return P(defective) by a detector, calibrated on the defects that are known.
+def detector_proba(scores: DetectorScores, rows: pd.DataFrame, known: np.ndarray) -> np.ndarray:
+    """Return P(defective) by a detector, calibrated on the defects that are known and, while few are, on planted ones.
 
     Parameters
     ----------
-    scores : ndarray of float, shape (n_rows, n_folds, n_shares)
-        From `detector_scores`.
+    scores : DetectorScores
     rows : DataFrame
+        Those that are known.
+    known : ndarray of bool, shape (n_all_rows,)
 
     Returns
     -------
     ndarray of float, shape (n_rows,), in [0, 1]
     """
-    train, labels = (rows["split"] == TRAIN).to_numpy(), rows["label"].to_numpy()
-    own = scores[train, 0]
-    if rows.loc[train & (labels == DEFECTIVE), "group"].nunique() < ENOUGH_TO_CALIBRATE:
-        place = TOP_SHARES.index(_USUAL_SHARE)
-        good = own[labels[train] == NON_DEFECTIVE, place]
-        # The log odds of two normal distributions of one width, as many defective parts as good ones.
-        slope = _USUAL_SHIFT / good.std()
-        intercept = -slope * good.mean() - _USUAL_SHIFT**2 / 2
-    else:
-        place = int(np.argmax([roc_auc_score(labels[train], of_share) for of_share in own.T]))
-        slopes, intercept = fit_logistic(own[:, [place]], labels[train], rows.loc[train, "weight"].to_numpy())
-        slope = slopes[0]
-    return np.asarray(expit(slope * scores[..., place] + intercept).mean(axis=1))
+    own, train = scores.own[known], (rows["split"] == TRAIN).to_numpy()
+    found = calibrate_detector(own[train, 0], scores.planted, TrainingParts.of(rows[train]))
+    place = TOP_SHARES.index(found.top_share)
+    return np.asarray(expit(found.slope * own[..., place] + found.intercept).mean(axis=1))
 
 
 def score(rows: pd.DataFrame, voters: dict[str, dict[str, np.ndarray]], params: Params) -> dict[str, float]:

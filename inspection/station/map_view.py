@@ -11,6 +11,8 @@ from inspection.decision.map_pictures import OPACITY, draw_map
 from inspection.decision.verdict import Verdict
 
 _ALL = "all models"
+_LEAST_SIDE = 600
+"""Longer side in pixels of a photograph with its map."""
 
 
 def show_photograph(name: str, preview: bytes, verdict: Verdict | None) -> None:
@@ -56,7 +58,10 @@ def _ask(defect_map: DefectMap, is_shown: bool) -> tuple[str | None, float]:
 
 
 def _lay_over(preview: bytes, defect_map: DefectMap, opacity: float, voter: str | None) -> bytes:
-    pixels = np.asarray(Image.open(io.BytesIO(preview)).convert("RGB"))
+    picture = Image.open(io.BytesIO(preview)).convert("RGB")
+    # Of a small photograph the browser would enlarge the frames with it.
+    factor = max(1, _LEAST_SIDE / max(picture.size))
+    pixels = np.asarray(picture.resize([round(factor * side) for side in picture.size], Image.Resampling.BICUBIC))
     stream = io.BytesIO()
     Image.fromarray(draw_map(pixels, defect_map, opacity, voter)).save(stream, "PNG")
     return stream.getvalue()

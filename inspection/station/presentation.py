@@ -157,15 +157,21 @@ def confidence_words(verdict: Verdict, rules: Rules) -> str:
     rules : Rules
         By which the verdict came about.
     """
-    kind = "simulated" if verdict.simulated else "calibrated"
+    kind = "simulated" if verdict.simulated else "calibrated" if rules.knows_defects else "estimated"
     words = f"Overall confidence: the {kind} probability that the ensemble gives to "
     if verdict.verdict != REVIEW:
-        return words + "this verdict." + _why_below_half(verdict, rules)
+        return words + "this verdict." + _why_below_half(verdict, rules) + _how_estimated(kind)
     likelier = BAD if verdict.defect_proba >= 0.5 else GOOD
-    words += f"the likelier class, {LOOKS[likelier].word.lower()}."
+    words += f"the likelier class, {LOOKS[likelier].word.lower()}." + _how_estimated(kind)
     if verdict.cause == Cause.UNLIKE:
         words += " It means little for a photograph unlike the training images."
     return words
+
+
+def _how_estimated(kind: str) -> str:
+    if kind != "estimated":
+        return ""
+    return " No defect was trained on: it is measured by defects planted in photographs of good parts."
 
 
 def _why_below_half(verdict: Verdict, rules: Rules) -> str:

@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
 from scipy.special import expit
+from scipy.stats import rankdata
 from sklearn.metrics import roc_auc_score
 
 from inspection.array_files import DAMAGED_ARRAYS_ERRORS, write_arrays
@@ -30,6 +31,9 @@ from inspection.voters.patch_memory import PatchMemory, remember
 
 TOP_SHARES = (0.0, 0.005, 0.01, 0.02, 0.05, 0.1)
 """Of the positions of a photograph, the farthest of which are averaged: what is tried; 0 is the farthest alone."""
+USUAL_SHARE = 0.02
+_STANDARD_ERRORS = 2.0
+"""By which another share must be better than the usual one."""
 
 _N_CANDIDATES = 50_000
 """Patches that a memory is chosen from, of as many good parts as there are."""
@@ -218,8 +222,8 @@ def train_patch_detector(
 
     Notes
     -----
-    The share of `TOP_SHARES` is chosen on the same scores that are given back, so those are a little optimistic; test
-    images are not involved.
+    Share and sigmoid are chosen on the same scores that are given back, so those are a little optimistic; test images
+    are not involved.
     """
     folds, places = np.unique(parts.folds, return_inverse=True)
     good = np.flatnonzero(parts.labels == NON_DEFECTIVE)
@@ -235,7 +239,7 @@ def train_patch_detector(
             delayed(remember)(candidates[sampled_folds != fold], n_components, n_patches) for fold in range(len(folds))
         )
         distances = _distances(memories, places, read_maps, np.arange(len(places)))
-        planted = _planted_in(good, parts.n_defects, seed)
+        planted = choose_planted(good, seed) if parts.n_defects < N_ENOUGH_DEFECTS else good[:0]
         of_planted = _distances(memories, places, read_planted_maps, planted) if len(planted) else distances[:0]
     return _calibrated(tuple(memories), distances, of_planted, parts)
 
@@ -263,32 +267,108 @@ def _distances(
     return np.stack([memories[place].distances(patch_map[np.newaxis])[0] for place, patch_map in pairs])
 
 
-def _planted_in(good: np.ndarray, n_defects: int, seed: int) -> np.ndarray:
-    """Return the photographs that a defect is planted into: positions, none when enough are known without."""
-    if n_defects >= N_ENOUGH_DEFECTS:
-        return good[:0]
+def choose_planted(good: np.ndarray, seed: int) -> np.ndarray:
+    """Choose photographs of good parts that a defect is planted into, `MAX_PLANTED` at most.
+
+    Parameters
+    ----------
+    good : ndarray of int, shape (n_good,)
+        Their positions.
+    seed : int
+
+    Returns
+    -------
+    ndarray of int, shape (n_planted,), rising
+    """
     return np.sort(np.random.default_rng(seed).permutation(good)[:MAX_PLANTED])
 
 
 def _calibrated(
     memories: tuple[PatchMemory, ...], distances: np.ndarray, of_planted: np.ndarray, parts: TrainingParts
 ) -> TrainedDetector:
-    """Choose what makes the score of a photograph, and fit the sigmoid; all out of fold."""
+    scale = MapScale.fit(distances[parts.labels == NON_DEFECTIVE])
+    found = calibrate_detector(top_means(distances), top_means(of_planted), parts)
+    detector = PatchDetector(memories, found.top_share, found.slope, found.intercept, scale)
+    return TrainedDetector(detector, detector.calibrate(distances), found.planted_roc_auc)
+
+
+def top_means(distances: np.ndarray) -> np.ndarray:
+    """Return the scores of photographs by each of `TOP_SHARES`.
+
+    Parameters
+    ----------
+    distances : ndarray of float32, shape (n_images, rows, columns)
+
+    Returns
+    -------
+    ndarray of float, shape (n_images, n_shares)
+    """
+    return np.column_stack([top_mean(distances, share) for share in TOP_SHARES])
+
+
+class Calibration(NamedTuple):
+    """What the distances of a photograph mean; see `PatchDetector` and `TrainedDetector`."""
+
+    top_share: float
+    slope: float
+    intercept: float
+    planted_roc_auc: float | None
+
+
+def calibrate_detector(scores: np.ndarray, of_planted: np.ndarray, parts: TrainingParts) -> Calibration:
+    """Choose what makes the score of a photograph, and fit the sigmoid; all out of fold.
+
+    The share is `USUAL_SHARE` unless another is better by more than two standard errors of the difference of the areas
+    under both ROC curves (DeLong, DeLong and Clarke-Pearson 1988): ten defects tell little, and a share that is best
+    for them alone costs more than it brings.
+
+    Parameters
+    ----------
+    scores : ndarray of float, shape (n_images, n_shares)
+        From `top_means`, each image by a memory made without it.
+    of_planted : ndarray of float, shape (n_planted, n_shares)
+        Of good photographs with a planted defect; used while fewer than `N_ENOUGH_DEFECTS` are labelled, and then at
+        least one.
+    parts : TrainingParts
+
+    Returns
+    -------
+    Calibration
+    """
+    if parts.n_defects >= N_ENOUGH_DEFECTS:
+        of_planted = of_planted[:0]
     is_good = parts.labels == NON_DEFECTIVE
-    labels = np.concatenate([parts.labels, np.full(len(of_planted), DEFECTIVE)])
     weight_of_planted = parts.weights[is_good].sum() * max(0, 1 - parts.n_defects / N_ENOUGH_DEFECTS)
+    labels = np.concatenate([parts.labels, np.full(len(of_planted), DEFECTIVE)])
     weights = np.concatenate([parts.weights, np.full(len(of_planted), weight_of_planted / max(1, len(of_planted)))])
+    everything = np.concatenate([scores, of_planted])
+    place = _choose_share(everything, labels == DEFECTIVE)
+    slope, intercept = fit_logistic(everything[:, [place]], labels, weights)
+    planted_auc = None
+    if len(of_planted):
+        compared = np.append(is_good, np.ones(len(of_planted), bool))
+        planted_auc = float(roc_auc_score(labels[compared], everything[compared, place]))
+    return Calibration(TOP_SHARES[place], float(slope[0]), intercept, planted_auc)
 
-    def scores_by(share: float) -> np.ndarray:
-        return np.concatenate([top_mean(distances, share), top_mean(of_planted, share)])
 
-    top_share = max(TOP_SHARES, key=lambda share: roc_auc_score(labels, scores_by(share), sample_weight=weights))
-    scores = scores_by(top_share)
-    slope, intercept = fit_logistic(scores.reshape(-1, 1), labels, weights)
-    detector = PatchDetector(memories, top_share, float(slope[0]), intercept, MapScale.fit(distances[is_good]))
-    compared = np.append(is_good, np.ones(len(of_planted), bool))
-    planted_auc = float(roc_auc_score(labels[compared], scores[compared])) if len(of_planted) else None
-    return TrainedDetector(detector, detector.calibrate(distances), planted_auc)
+def _choose_share(scores: np.ndarray, is_defect: np.ndarray) -> int:
+    placements = [_placements(of_share[is_defect], of_share[~is_defect]) for of_share in scores.T]
+    usual = TOP_SHARES.index(USUAL_SHARE)
+    gains = []
+    for of_share in placements:
+        differences = [own - other for own, other in zip(of_share, placements[usual], strict=True)]
+        error = np.sqrt(sum(difference.var() / len(difference) for difference in differences))
+        gain = float(differences[0].mean())
+        gains.append(gain if gain > _STANDARD_ERRORS * error else 0.0)
+    best = int(np.argmax(gains))
+    return best if gains[best] > 0 else usual
+
+
+def _placements(bad: np.ndarray, good: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the share of good parts that each defect outscores, and of defects that outscore each good part."""
+    ranks = rankdata(np.concatenate([bad, good]))
+    of_bad = (ranks[: len(bad)] - rankdata(bad)) / len(good)
+    return of_bad, 1 - (ranks[len(bad) :] - rankdata(good)) / len(bad)
 
 
 def write_patch_detector(path: str | Path, detector: PatchDetector) -> None:

@@ -8,9 +8,14 @@ import pytest
 from inspection.errors import DataError, ModelsError
 from inspection.voters.map_scale import LIT
 from inspection.voters.patch_detector import (
+    MAX_PLANTED,
     N_ENOUGH_DEFECTS,
+    TOP_SHARES,
+    USUAL_SHARE,
     PatchDetector,
     TrainingParts,
+    calibrate_detector,
+    choose_planted,
     read_patch_detector,
     top_mean,
     train_patch_detector,
@@ -203,3 +208,33 @@ def test_few_patches_are_all_remembered():
     parts = Parts(n_good=3, n_defective=3)
     detector = parts.train(n_components=100, n_patches=10_000).detector
     assert [memory.patches.shape for memory in detector.memories] == [(2 * SIDE * SIDE, N_CHANNELS)] * N_FOLDS
+
+
+def scores_of(parts: Parts, *shares: np.ndarray) -> np.ndarray:
+    """Scores that are the same by every share but for some, given by place."""
+    scores = np.tile(parts.labels + np.random.default_rng(1).normal(0, 1, len(parts.labels)), (len(TOP_SHARES), 1)).T
+    for place, of_share in enumerate(shares):
+        scores[:, place] = of_share
+    return scores
+
+
+def test_another_share_must_be_clearly_better_than_the_usual_one():
+    parts = Parts(n_good=200, n_defective=100)
+    known = TrainingParts(parts.labels, parts.weights, parts.folds, 100)
+    nothing = np.empty((0, len(TOP_SHARES)))
+    assert calibrate_detector(scores_of(parts), nothing, known).top_share == USUAL_SHARE
+    usual = scores_of(parts)[:, 0]
+    # One more defect in its place is no reason, nearly all of them are.
+    slightly, clearly = usual.copy(), 10.0 * parts.labels
+    slightly[parts.labels.argmax()] = 10
+    assert calibrate_detector(scores_of(parts, slightly), nothing, known).top_share == USUAL_SHARE
+    assert calibrate_detector(scores_of(parts, clearly), nothing, known).top_share == TOP_SHARES[0]
+
+
+def test_few_good_photographs_are_chosen_to_plant_defects_in():
+    good = np.arange(0, 4 * MAX_PLANTED, 2)
+    chosen = choose_planted(good, seed=0)
+    assert len(chosen) == len(set(chosen)) == MAX_PLANTED
+    assert set(chosen) <= set(good)
+    assert np.all(np.diff(chosen) > 0)
+    assert choose_planted(good[:5], seed=0).tolist() == good[:5].tolist()
