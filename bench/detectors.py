@@ -1,6 +1,6 @@
 """The project's detector beside anomalib's PatchCore and PaDiM: what they find, where, and at what cost.
 
-Run on a folder in MVTec layout (`make bench-detectors SOURCE=folder` installs anomalib)::
+Run on a folder in MVTec layout (``make bench SOURCE=path/to/folder`` installs anomalib)::
 
     python -m bench.detectors --source path/to/folder
     python -m bench.detectors --source path/to/folder --limit 20 --peer-python path/to/anomalib/bin/python
