@@ -1,46 +1,31 @@
 """The project's detector as a tool of `bench.detectors`: see `bench.detector_task`."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import joblib
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed
 
 from bench.detector_task import Task, one_by_one, peak_memory, photographs, run_step, size_mb, timed, write_scores
-from inspection.config import load_params
+from inspection.config import PatchParams, load_params
 from inspection.data.images import decode_file, resize
+from inspection.data.planted_defects import plant
 from inspection.files import sha256_file
+from inspection.labels import NON_DEFECTIVE
 from inspection.networks.onnx_models import OnnxModel
-from inspection.threads import single_threaded_libraries
 from inspection.voters.features import iterate_patch_maps
 from inspection.voters.patch_detector import (
     PatchDetector,
-    ReadPatchMaps,
+    TrainingParts,
     read_patch_detector,
-    top_mean,
+    train_patch_detector,
     write_patch_detector,
 )
-from inspection.voters.patch_memory import remember
-
-TOP_SHARE = 0.01
-"""Of the positions of a photograph, the farthest of which are averaged: set beforehand, for want of defects."""
-_N_CANDIDATES = 50_000
-"""Patches that a memory is chosen from, as in training."""
-
-
-@dataclass(frozen=True)
-class GoodOnly:
-    """A detector that saw good parts alone, and the scores of those by the memory made without their fold."""
-
-    detector: PatchDetector
-    out_of_fold: np.ndarray
 
 
 def fit(task: Task) -> dict:
-    """Export the network, make the memories, and score the test photographs with what lies in memory."""
+    """Export the network, train the detector, and score the test photographs with what lies in memory."""
     # Here, so that serving, which does without it, does not load torch.
     from inspection.networks.pretrained import export_patch_network
 
@@ -51,26 +36,20 @@ def fit(task: Task) -> dict:
     with timed() as export:
         export_patch_network(task.backbone, params.features, patches, network)
     with timed() as train:
-        trained = train_on_good(
-            lambda places: _patch_maps(task.train, network, places),
-            np.array(task.folds),
-            patches.components,
-            patches.patches,
-            task.seed,
-        )
-        write_patch_detector(memory, trained.detector)
+        detector = train_on_good(task, patches)
+        write_patch_detector(memory, detector)
     memory_mb = peak_memory()
-    judged = [judge(trained.detector, patch_map) for patch_map in _patch_maps(task.test, network)]
+    judged = [judge(detector, patch_map) for patch_map in iterate_patch_maps(network, _rows(task.test))]
     scores, maps = zip(*judged, strict=True)
     write_scores(task, "trained", scores, maps)
-    threshold = float(trained.out_of_fold.max())
+    threshold = params.ensemble.threshold
     return {
         "train": train,
         "export": export,
         "memory_mb": memory_mb,
         "stored_mb": {"served": size_mb(network, memory)},
         "threshold": threshold,
-        "is_flagged": [bool(score >= threshold) for score in scores],
+        "is_flagged": [score >= threshold for score in scores],
     }
 
 
@@ -88,41 +67,32 @@ def served(task: Task) -> dict:
     return {"seconds": seconds}
 
 
-def train_on_good(
-    read_maps: ReadPatchMaps, folds: np.ndarray, n_components: int, n_patches: int, seed: int
-) -> GoodOnly:
-    """Do what `inspection.voters.patch_detector.train_patch_detector` does, as far as it needs no defects."""
-    numbers, places = np.unique(folds, return_inverse=True)
-    n_per_image = -(-_N_CANDIDATES * len(numbers) // ((len(numbers) - 1) * len(folds)))
-    random = np.random.default_rng(seed)
-    flat = (patch_map.reshape(-1, patch_map.shape[-1]) for patch_map in read_maps(np.arange(len(folds))))
-    samples = [patches[random.permutation(len(patches))[:n_per_image]] for patches in flat]
-    order = np.random.default_rng(seed).permutation(sum(map(len, samples)))
-    candidates = np.concatenate(samples)[order]
-    of_fold = np.repeat(places, [len(sample) for sample in samples])[order]
-    with single_threaded_libraries():
-        memories = Parallel(n_jobs=-1, prefer="threads")(
-            delayed(remember)(candidates[of_fold != fold], n_components, n_patches) for fold in range(len(numbers))
-        )
-        distances = np.stack(
-            [
-                memories[place].distances(patch_map[np.newaxis])[0]
-                for place, patch_map in zip(places, read_maps(np.arange(len(folds))), strict=True)
-            ]
-        )
-    return GoodOnly(PatchDetector(tuple(memories), TOP_SHARE, 1.0, 0.0), top_mean(distances, TOP_SHARE))
+def train_on_good(task: Task, patches: PatchParams) -> PatchDetector:
+    """Train the detector as `stages.train_detector` does where no defect is labelled."""
+    rows, network = _rows(task.train), _network(task)
+
+    def read_maps(positions: np.ndarray) -> Iterator[np.ndarray]:
+        return iterate_patch_maps(network, rows.iloc[positions])
+
+    def read_planted_maps(positions: np.ndarray) -> Iterator[np.ndarray]:
+        random = np.random.default_rng(task.seed)
+        return iterate_patch_maps(network, rows.iloc[positions], alter=lambda pixels: plant(pixels, random)[0])
+
+    parts = TrainingParts(np.full(len(rows), NON_DEFECTIVE), np.ones(len(rows)), np.array(task.folds), 0)
+    return train_patch_detector(
+        read_maps, read_planted_maps, parts, patches.components, patches.patches, task.seed
+    ).detector
 
 
 def judge(detector: PatchDetector, patch_map: np.ndarray) -> tuple[float, np.ndarray]:
-    """Return the score of a photograph and its map of distances, averaged over the memories."""
-    distances = np.stack([memory.distances(patch_map[np.newaxis])[0] for memory in detector.memories])
-    return float(top_mean(distances, detector.top_share).mean()), distances.mean(axis=0)
+    """Return P(defective) of a photograph and its map of rarity."""
+    proba, rarity = detector.look(patch_map[np.newaxis])
+    return float(proba[0]), rarity[0]
 
 
-def _patch_maps(folder: str, network: Path, places: np.ndarray | slice = slice(None)) -> Iterator[np.ndarray]:
-    paths = np.array(photographs(folder))[places]
-    rows = pd.DataFrame({"path": paths, "sha256": [sha256_file(path) for path in paths]})
-    return iterate_patch_maps(network, rows)
+def _rows(folder: str) -> pd.DataFrame:
+    paths = photographs(folder)
+    return pd.DataFrame({"path": paths, "sha256": [sha256_file(path) for path in paths]})
 
 
 def _network(task: Task) -> Path:

@@ -12,9 +12,10 @@ processes of its own, one after the other, on all cores: one learns, further one
 by what was stored. anomalib may live in another environment, named by ``--peer-python``.
 
 Maps are scaled to the size of the photograph, bilinearly. Pixels and regions are those of the masks; a defective
-photograph without a mask is left out there. Scores and maps are as the tools give them, before anomalib cuts them off
-at 0 and 1. "By its own threshold" is what a station would see that was set up with good parts only: the detector's is
-the largest score of a good part by the memory made without its fold; anomalib's is made of a fifth of the good parts.
+photograph without a mask is left out there. Scores and maps are those that the detector serves, and those of anomalib
+before it cuts them off at 0 and 1. "By its own threshold" is what a station would see that was set up with good parts
+only: the detector says P(defective), to which `ensemble.threshold` is applied; anomalib makes its threshold of a fifth
+of the good parts, for which it is trained once more, uncounted.
 """
 
 import argparse
@@ -32,17 +33,17 @@ import numpy as np
 import pandas as pd
 import torch
 from PIL import Image
-from sklearn.model_selection import GroupKFold
 
 from bench.detector_task import Task
 from bench.side_by_side import machine_facts, write_results
 from inspection.audit.findings import audit_images
 from inspection.audit.indexing import index_images
-from inspection.config import load_params
+from inspection.config import Params, load_params
 from inspection.data.groups import join_groups
-from inspection.data.manifest import label_of
+from inspection.data.manifest import as_manifest, label_of, weigh_images
 from inspection.data.masks import read_mask
 from inspection.data.sources import list_images
+from inspection.data.splits import divide
 from inspection.labels import DEFECTIVE, TEST, TRAIN
 from inspection.networks.weights import LITE_BACKBONES, load_pretrained
 from inspection.reports.tables.intervals import roc_auc_interval
@@ -88,7 +89,7 @@ def main() -> None:
     records = thin(list_images(arguments.source, "mvtec"), arguments.limit)
     tools = OWN + (PEERS if has_anomalib(arguments.peer_python) else ())
     params = load_params()
-    rows = audited(records, params.data.folds, params.seed)
+    rows = divided(records, params)
     test = rows[rows["split"] == TEST].reset_index(drop=True)
     with tempfile.TemporaryDirectory() as folder:
         task = prepare(rows, arguments, params.seed, Path(folder))
@@ -129,20 +130,17 @@ def thin(records: pd.DataFrame, limit: int | None) -> pd.DataFrame:
     return pd.concat(kept).sort_values("path", ignore_index=True)
 
 
-def audited(records: pd.DataFrame, n_folds: int, seed: int) -> pd.DataFrame:
-    """Return the readable photographs with label, group and, for those to learn from, fold; in the order of all scores.
-
-    A group holds what the audit takes for one part. Folds are drawn here, as `inspection.data.splits.divide` asks for
-    defects to learn from.
-    """
+def divided(records: pd.DataFrame, params: Params) -> pd.DataFrame:
+    """Return the manifest of the photographs, divided as their folder says, with groups and folds as in ``prepare``."""
     labels = label_of(records["defect_probability"])
-    rows = audit_images(index_images(records), labels).images
-    rows = rows.assign(label=label_of(rows["defect_probability"]), group=join_groups(rows, "together"), fold=-1)
-    is_train = rows["split"] == TRAIN
-    splitter = GroupKFold(n_folds, shuffle=True, random_state=seed)
-    for number, (_, held_out) in enumerate(splitter.split(rows[is_train], groups=rows.loc[is_train, "group"])):
-        rows.loc[rows.index[is_train][held_out], "fold"] = number
-    return rows
+    images = audit_images(index_images(records), labels).images
+    images = images.assign(
+        stated_group=images["group"],
+        group=join_groups(images, params.data.series),
+        weight=weigh_images(images, params.data),
+    )
+    data = params.data.model_copy(update={"leaks": "keep", "supplied_split": "use"})
+    return as_manifest(divide(images, data, params.seed).images)
 
 
 def prepare(rows: pd.DataFrame, arguments: argparse.Namespace, seed: int, folder: Path) -> Task:
