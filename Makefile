@@ -40,7 +40,8 @@ results: $(VENV)/installed
 	python -m bench.protocols --protocols c --seeds 1
 	python -m bench.protocols --protocols a --networks efficientnet_lite0 --seeds 2
 
-# The project beside other tools, see docs/benchmarks.md; about half an hour on an idle machine with two cores.
+# The project beside other tools, see docs/benchmarks.md; about half an hour on an idle machine with two cores. With
+# SOURCE, a folder in MVTec layout, also its detector beside others.
 bench: $(VENV)/installed-bench
 	dvc repro
 	python -m bench.throughput
@@ -48,6 +49,7 @@ bench: $(VENV)/installed-bench
 	python -m bench.reruns
 	python -m bench.audit_peers
 	python -m bench.training_peers
+	$(if $(SOURCE),python -m bench.detectors --source "$(SOURCE)")
 
 # Where a stage spends its time, as a flame graph: make profile STAGE="prepare" or STAGE="extract_features --backbone ..."
 STAGE ?= prepare
