@@ -23,7 +23,7 @@ import psutil
 from bench.side_by_side import machine_facts, median_ratio, time_in_turns, write_results
 from inspection.config import load_params
 from inspection.data.images import decode, resize
-from inspection.decision.ensemble import outputs_wanted, read_ensemble
+from inspection.decision.ensemble import read_ensemble
 from inspection.decision.inspector import Inspector
 from inspection.decision.verdict import NotInspected, Verdict
 from inspection.networks.onnx_models import BATCH_SIZE, OnnxModel, Run, run_together
@@ -103,7 +103,7 @@ def forward_passes(models: str, files: Files, n_threads: int) -> Forward:
 
     With one thread each the networks run side by side, with more one after the other.
     """
-    wanted = outputs_wanted(read_ensemble(models).voters)
+    wanted = read_ensemble(models).outputs_wanted()
     networks = [(OnnxModel(Path(models, path).read_bytes(), path, n_threads), wanted[path]) for path in wanted]
     decoded = [decode(data, name).pixels for name, data in files]
     pictures = {
