@@ -17,6 +17,7 @@ from typing import NamedTuple, Self
 import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
+from scipy.ndimage import gaussian_filter
 from scipy.special import expit
 from scipy.stats import rankdata
 from sklearn.metrics import roc_auc_score
@@ -37,6 +38,8 @@ _STANDARD_ERRORS = 2.0
 
 _N_CANDIDATES = 50_000
 """Patches that a memory is chosen from, of as many good parts as there are."""
+_SMOOTHING = 1.0
+"""Standard deviation, in positions of the map, of the Gaussian by which maps are smoothed."""
 _KEYS = ("mean", "components", "patches")
 """Arrays of a `PatchMemory`."""
 _SETTINGS = ("top_share", "slope", "intercept")
@@ -68,6 +71,22 @@ def top_mean(distances: np.ndarray, share: float) -> np.ndarray:
     return np.partition(flat, -n_largest, axis=1)[:, -n_largest:].mean(axis=1, dtype=float)
 
 
+def smooth(distances: np.ndarray) -> np.ndarray:
+    """Return maps of distances in which neighbours lend each other weight: one patch alone is more often noise.
+
+    The score of a photograph is made of the distances as they are; smoothed ones find fewer small defects.
+
+    Parameters
+    ----------
+    distances : ndarray of float32, shape (n_images, rows, columns)
+
+    Returns
+    -------
+    ndarray of float32, shape (n_images, rows, columns)
+    """
+    return gaussian_filter(distances, _SMOOTHING, axes=(1, 2))
+
+
 @dataclass(frozen=True)
 class PatchDetector:
     """Memories of good parts, one per fold and made without it, and what their distances mean.
@@ -81,7 +100,7 @@ class PatchDetector:
         Of the sigmoid: P(defective) by one memory is ``1 / (1 + exp(-(slope * score + intercept)))``.
     intercept : float
     scale : MapScale
-        Of the distances, by good parts out of fold.
+        Of the smoothed distances, by good parts out of fold.
     """
 
     memories: tuple[PatchMemory, ...]
@@ -103,7 +122,7 @@ class PatchDetector:
         """
         distances = [memory.distances(patch_maps) for memory in self.memories]
         proba = np.mean([self.calibrate(of_memory) for of_memory in distances], axis=0)
-        return Sighting(proba, self.scale.rarity(np.mean(distances, axis=0)))
+        return Sighting(proba, self.scale.rarity(smooth(np.mean(distances, axis=0))))
 
     def calibrate(self, distances: np.ndarray) -> np.ndarray:
         """Return the P(defective) that the distances to one memory stand for.
@@ -286,7 +305,7 @@ def choose_planted(good: np.ndarray, seed: int) -> np.ndarray:
 def _calibrated(
     memories: tuple[PatchMemory, ...], distances: np.ndarray, of_planted: np.ndarray, parts: TrainingParts
 ) -> TrainedDetector:
-    scale = MapScale.fit(distances[parts.labels == NON_DEFECTIVE])
+    scale = MapScale.fit(smooth(distances[parts.labels == NON_DEFECTIVE]))
     found = calibrate_detector(top_means(distances), top_means(of_planted), parts)
     detector = PatchDetector(memories, found.top_share, found.slope, found.intercept, scale)
     return TrainedDetector(detector, detector.calibrate(distances), found.planted_roc_auc)
