@@ -251,8 +251,8 @@ class DecisionParams(_Section):
     """The promise: at most this share of all defective parts passes; 0 promises nothing, and the vote decides."""
     max_overkill_rate: float = Field(ge=0, lt=1)
     """At most this share of the good parts fails unseen. Beside ``max_escape_rate`` a person looks at what neither
-    passes nor fails; alone, which needs no defect, all other parts pass. 0 promises nothing of them. Not with
-    ``cost``."""
+    passes nor fails; alone, which needs no defect, every other part passes unless the vote contradicts. 0 promises
+    nothing of them. Not with ``cost``."""
     confidence: float = Field(gt=0, lt=1)
     """Probability with which each promise holds, over the drawing of the training images."""
     cost: CostParams | None

@@ -289,7 +289,7 @@ def overkill_operating_point(
     max_overkill_rate: float,
     confidence: float,
 ) -> OperatingPoint | None:
-    """Choose the one threshold that few enough good parts reach: all other parts pass, and no defect is needed.
+    """Choose the one threshold that few enough good parts reach: what is below it may pass, and no defect is needed.
 
     The threshold is a conformal quantile of the good parts' probabilities (Vovk, Gammerman and Shafer 2005), taken so
     high that the rate holds with ``confidence`` over the drawing of the training images, and not on average alone.
