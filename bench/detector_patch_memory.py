@@ -14,14 +14,9 @@ from inspection.data.planted_defects import plant
 from inspection.files import sha256_file
 from inspection.labels import NON_DEFECTIVE
 from inspection.networks.onnx_models import OnnxModel
+from inspection.voters.detector_training import TrainingParts, train_patch_detector
 from inspection.voters.features import iterate_patch_maps
-from inspection.voters.patch_detector import (
-    PatchDetector,
-    TrainingParts,
-    read_patch_detector,
-    train_patch_detector,
-    write_patch_detector,
-)
+from inspection.voters.patch_detector import PatchDetector, read_patch_detector, write_patch_detector
 
 
 def fit(task: Task) -> dict:

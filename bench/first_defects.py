@@ -41,8 +41,7 @@ from inspection.errors import ConfigError, DataError
 from inspection.files import sha256_bytes
 from inspection.labels import DEFECTIVE, NON_DEFECTIVE, TEST, TRAIN
 from inspection.reports.pictures.canvas import GREY, LINE, WIDTH, save_figure, strip_frame
-from inspection.voters.features import iterate_patch_maps
-from inspection.voters.patch_detector import (
+from inspection.voters.detector_training import (
     N_ENOUGH_DEFECTS,
     TOP_SHARES,
     TrainingParts,
@@ -51,6 +50,7 @@ from inspection.voters.patch_detector import (
     top_means,
     train_patch_detector,
 )
+from inspection.voters.features import iterate_patch_maps
 from stages.running import open_cache, progress, progress_of
 
 NUMBERS = (0, 1, 3, 10, 20, 40, 80)

@@ -12,8 +12,9 @@ from inspection.data.manifest import read_training_rows
 from inspection.data.planted_defects import plant
 from inspection.files import DIGITS
 from inspection.voters.cards import TrainedFiles, write_card
+from inspection.voters.detector_training import TrainingParts, train_patch_detector
 from inspection.voters.features import iterate_patch_maps
-from inspection.voters.patch_detector import TrainingParts, train_patch_detector, write_patch_detector
+from inspection.voters.patch_detector import write_patch_detector
 from stages.running import progress, run_stage
 
 

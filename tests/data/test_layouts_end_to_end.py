@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from PIL import Image, ImageFilter
 
+from inspection.__main__ import results_table
 from inspection.data.manifest import COLUMNS, read_manifest
 from inspection.decision.inspector import Inspector
 from inspection.errors import DataError
@@ -474,6 +475,23 @@ def test_evaluation_says_when_no_score_is_honest(with_backbone, capsys):
     predictions = pd.read_csv(with_backbone.folder / "metrics" / "curves" / "predictions.csv")
     assert len(predictions) == 8
     assert len(Inspector(with_backbone.folder / "models").voters) == 3
+
+
+def test_a_folder_of_good_parts_alone_gets_models_and_a_report(project, capsys):
+    project.draw(numbered("ok/{:03}.png", 24), OK)
+    params = params_with() | {"detectors": ["patch_memory"], "classifiers": ["svm"]}
+    run_stages_in(project.folder, params)
+    notices = [line for line in capsys.readouterr().out.splitlines() if line.startswith("NOTICE: ")]
+    assert len(notices) == 3
+    assert "only detectors learn" in notices[0]
+    assert "of escapes and AUC nothing can be said" in notices[1]
+    assert notices[2].endswith("_svm abstain: no training image is defective.")
+    metrics = project.folder / "metrics"
+    scores = json.loads((metrics / "ensemble.json").read_text(encoding="utf-8"))
+    assert (scores["roc_auc"], scores["escape_rate"]) == (None, None)
+    assert 0 <= scores["overkill_rate"] < 0.5
+    assert "too few defects among them for an AUC" in (metrics / "report.html").read_text(encoding="utf-8")
+    assert "nan" in results_table(metrics).lower()
 
 
 # The parts that all other tests train on

@@ -6,22 +6,18 @@ import numpy as np
 import pytest
 
 from inspection.errors import DataError, ModelsError
-from inspection.voters.map_scale import LIT
-from inspection.voters.patch_detector import (
+from inspection.voters.detector_training import (
     MAX_PLANTED,
     N_ENOUGH_DEFECTS,
     TOP_SHARES,
     USUAL_SHARE,
-    PatchDetector,
     TrainingParts,
     calibrate_detector,
     choose_planted,
-    read_patch_detector,
-    smooth,
-    top_mean,
     train_patch_detector,
-    write_patch_detector,
 )
+from inspection.voters.map_scale import LIT
+from inspection.voters.patch_detector import PatchDetector, read_patch_detector, smooth, top_mean, write_patch_detector
 
 SIDE, N_CHANNELS = 6, 12
 N_FOLDS = 3
