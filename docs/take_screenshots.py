@@ -1,8 +1,10 @@
 """Take the documents' pictures of the viewer with a real browser: `python docs/take_screenshots.py`.
 
-Needs the models of the project, its sample photographs, playwright and Debian's chromium.
+Needs the models of the project, its sample photographs, playwright and Debian's chromium. With ``--map`` those of the
+detector's map are taken instead, after a run with ``detectors: [patch_memory]``.
 """
 
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -29,6 +31,9 @@ def main() -> None:
     """Write every picture."""
     manifest = read_manifest(ROOT / "data" / "manifest.csv")
     inspector = Inspector(MODELS)
+    if "--map" in sys.argv:
+        take_maps(first_called_right(inspector, manifest, DEFECTIVE, needs_region=True))
+        return
     defective, good = (first_called_right(inspector, manifest, label) for label in (DEFECTIVE, NON_DEFECTIVE))
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "viewer.log"
@@ -42,11 +47,19 @@ def main() -> None:
             take_verdict(address, defective, "viewer-demo.png", demo=True)
 
 
-def first_called_right(inspector: Inspector, manifest: pd.DataFrame, label: int) -> Path:
+def take_maps(photograph: Path) -> None:
+    """Take the page with a map, and the gallery of the report."""
+    with tempfile.TemporaryDirectory() as folder, viewer(MODELS, Path(folder) / "viewer.log") as address:
+        take_verdict(address, photograph, "viewer-map.png")
+    shutil.copy(ROOT / "metrics" / "maps.png", DOCS / "defect-maps.png")
+
+
+def first_called_right(inspector: Inspector, manifest: pd.DataFrame, label: int, needs_region: bool = False) -> Path:
     """Return the first test photograph whose label is certain and that the models call by it."""
     is_certain = manifest["defect_probability"] == float(label == DEFECTIVE)
     for path in manifest["path"][(manifest["split"] == TEST) & (manifest["label"] == label) & is_certain]:
-        if inspector.inspect(read_file(ROOT / path), path).verdict == CLASS_NAMES[label]:
+        verdict = inspector.inspect(read_file(ROOT / path), path)
+        if verdict.verdict == CLASS_NAMES[label] and (verdict.regions or not needs_region):
             return ROOT / path
     raise InspectionError(f"the models call no test photograph {CLASS_NAMES[label]} that is certainly so.")
 

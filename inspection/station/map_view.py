@@ -27,12 +27,14 @@ def show_photograph(name: str, preview: bytes, verdict: Verdict | None) -> None:
     verdict : Verdict or None
         None before the photograph is analyzed.
     """
-    place = st.container()
+    place, sentence = st.container(), st.container()
     if verdict is None or verdict.defect_map is None:
         place.image(preview, alt=f"Photograph {name}", width="stretch")
         return
+    sentence.html(f'<p class="whereabouts">{verdict.whereabouts}</p>')
     is_shown = st.checkbox("Show where it is unlike good parts", value=True)
-    voter, opacity = _ask(verdict.defect_map, is_shown)
+    with st.expander("Whose map, and how strong"):
+        voter, opacity = _ask(verdict.defect_map, is_shown)
     if not is_shown:
         place.image(preview, alt=f"Photograph {name}", width="stretch")
         return
@@ -42,8 +44,8 @@ def show_photograph(name: str, preview: bytes, verdict: Verdict | None) -> None:
         width="stretch",
     )
     st.html(
-        '<p class="map-key"><span class="ramp" aria-hidden="true"></span> Coloured places lie further from good parts '
-        "than 99.9% of their patches do; frames mark what hardly any good part shows.</p>"
+        '<p class="map-key"><span class="ramp" aria-hidden="true"></span> Coloured: further from good parts than 99.9% '
+        "of their patches. Framed: hardly any good part shows the like.</p>"
     )
 
 

@@ -356,8 +356,6 @@ def show_inspection(judge: Judge, name: str, picture: Picture, verdict: Verdict 
         st.html(f"""<p class="file"><bdi>{escape(name)}</bdi><br>{picture.width:,} × {picture.height:,} pixels</p>""")
         if verdict is not None and not verdict.simulated and not is_unlike(verdict):
             st.html(f'<p class="likeness">{likeness_words(verdict)}</p>')
-        if verdict is not None and verdict.defect_map is not None:
-            st.html(f'<p class="whereabouts">{verdict.whereabouts}</p>')
     with right:
         if verdict is None:
             st.html('<p class="waiting">Not analyzed yet. Press “Analyze Image”.</p>')
