@@ -5,14 +5,24 @@ from dataclasses import asdict
 import numpy as np
 from dvclive import Live
 
+from inspection.files import replacing
 from inspection.networks.training import EpochScores
+
+
+FOLDER = "metrics/cnn"
+
+
+def write_no_curves(name: str) -> None:
+    """Leave a curve without points of a network that abstains: git keeps no empty folder."""
+    with replacing(f"{FOLDER}/{name}/plots/metrics/train_loss.tsv") as temporary:
+        temporary.write_text("step\ttrain_loss\n", encoding="utf-8")
 
 
 class LearningCurves(Live):
     """Those of the network trained without the first part; the others are printed only."""
 
     def __init__(self, name: str, n_parts: int):
-        super().__init__(f"metrics/cnn/{name}", dvcyaml=None, save_dvc_exp=False, report=None)
+        super().__init__(f"{FOLDER}/{name}", dvcyaml=None, save_dvc_exp=False, report=None)
         self._n_parts = n_parts
 
     def add(self, part: int, scores: EpochScores) -> None:

@@ -1,7 +1,6 @@
 """Train a network once for each part of the training images that is left out; all of them are served, averaged."""
 
 import argparse
-from pathlib import Path
 
 import numpy as np
 
@@ -14,7 +13,7 @@ from inspection.networks.training import LabelledImages, train_across_parts
 from inspection.plugins import load_plugins
 from inspection.voters.abstention import why_abstain, write_abstention
 from inspection.voters.cards import TrainedFiles, write_card
-from stages.learning_curves import LearningCurves
+from stages.learning_curves import LearningCurves, write_no_curves
 from stages.running import progress, run_stage
 
 
@@ -30,7 +29,7 @@ def train() -> None:
     files = {"network": f"{name}.onnx", "state_dict": f"{name}.pth"}
     if reason := why_abstain(rows["label"].to_numpy(), parts):
         write_abstention("metrics/training", "models", name, "cnn", list(files.values()), reason)
-        Path(f"metrics/cnn/{name}/plots/metrics").mkdir(parents=True, exist_ok=True)
+        write_no_curves(name)
         return
     pixels = iterate_pixels(rows, Decoding.of(params.data.decoding))
     images = np.stack([resize(image, recipe.image_size) for image in progress(pixels, "loading", len(rows))])

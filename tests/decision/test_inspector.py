@@ -114,6 +114,8 @@ class TestGoodPartsAlone:
         assert not inspector.rules.knows_defects
         for name in ("baseline_cnn.onnx", f"{BACKBONE}_svm.pkl"):
             assert (good_parts_project / "models" / name).read_bytes() == b""
+        curves = good_parts_project / "metrics" / "cnn" / "baseline_cnn" / "plots" / "metrics"
+        assert [path.name for path in curves.iterdir()] == ["train_loss.tsv"], "git keeps no empty folder"
 
     def test_defects_that_were_never_seen_fail(self, predictions):
         is_defect = predictions["actual"] == "defective"
