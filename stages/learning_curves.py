@@ -8,7 +8,6 @@ from dvclive import Live
 from inspection.files import replacing
 from inspection.networks.training import EpochScores
 
-
 FOLDER = "metrics/cnn"
 
 
