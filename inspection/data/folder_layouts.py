@@ -199,6 +199,27 @@ def check_classes(tree: ImageTree, layout: str, records: pd.DataFrame) -> None:
             f"{_class_folders(tree.paths, layout)}. Put photographs into a folder {name!r}, or explain the names "
             "of the folders in data.classes."
         )
+    empty = [] if (probability == DEFECTIVE).any() else _empty_folders_of_defects(tree, layout)
+    if empty:
+        raise DataError(
+            f"{tree.folder}: no image ({', '.join(EXTENSIONS)}) of the class {CLASS_NAMES[DEFECTIVE]!r}, but there is a "
+            f"folder {empty[0]!r} for them. Put photographs into it, or take it away: good parts alone are enough for "
+            "detectors."
+        )
+
+
+def _empty_folders_of_defects(tree: ImageTree, layout: str) -> list[str]:
+    """Return folders of defects, of which no image came: somebody means to fill them."""
+    tops = [entry.name for entry in _entries(tree.folder) if _followed(entry).is_dir()]
+    if layout == "class_folders":
+        return [top for top in tops if tree.label(top) == DEFECTIVE]
+    return [
+        f"{top}/{entry.name}"
+        for top in tops
+        if split_part(top)
+        for entry in _entries(tree.folder / top)
+        if _followed(entry).is_dir() and tree.label(entry.name) == DEFECTIVE
+    ]
 
 
 def first_few(names: list[str]) -> str:

@@ -209,7 +209,7 @@ def test_table_with_every_column(project, capsys):
     for index in range(20):
         label = ("non_defective", "0,25", "Kratzer", "defective")[index % 4]
         split = "test" if index >= 12 else "train"
-        is_masked = index in (3, 4)
+        is_masked = index in (3, 7)
         fields = {"group": f"part {index // 2}" if index < 8 else "", "weight": "2,5" if index == 1 else ""}
         mask = "photos\\mask of 4.png" if is_masked else ""
         kind = "Riss" if index == 3 else ""
@@ -228,7 +228,7 @@ def test_table_with_every_column(project, capsys):
     assert manifest["defect_type"].tolist() == ["", "", "Kratzer", "Riss"] + ["", "", "Kratzer", ""] * 4
     assert manifest["stratum"].tolist() == ["ABC"[index % 3] for index in range(20)]
     masked = "data/raw/photos/mask of 4.png"
-    assert manifest["mask"].tolist() == [masked if index in (3, 4) else "" for index in range(20)]
+    assert manifest["mask"].tolist() == [masked if index in (3, 7) else "" for index in range(20)]
     assert manifest["stated_group"].tolist() == [f"part {index // 2}" for index in range(8)] + [""] * 12
     assert manifest["group"][:8:2].tolist() == manifest["group"][1:8:2].tolist()
     assert manifest["group"].nunique() == prepared.metrics["n_groups"] == 16

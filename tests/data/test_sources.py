@@ -534,6 +534,8 @@ def test_forced_layout_says_what_it_found(tmp_path, files, layout, missing):
         (["def_front/1.png", "ok_front/2.png"], [], r"found 'def_front', 'ok_front'\. .*explain .* in data\.classes"),
         (["train/defective/1.png", "train/non_defective/1.png"], ["test"], r"\{train,test\}.*; found 'test', 'train'"),
         (["defective/1.png"], [], r"no image .* of the class 'non_defective'; found 'defective' \(1\)\. Put .* folder"),
+        (["ok/1.png"], ["ng"], r"no image .* of the class 'defective', but there is a folder 'ng' for them\. Put"),
+        (["train/ok/1.png", "test/ok/2.png"], ["test/NG"], r"a folder 'test/NG' for them\..* good parts alone"),
         (["ng/1.png", "NG/a/2.png"], ["ok"], r"the class 'non_defective'; found 'NG' \(1\), 'ng' \(1\)"),
         (["ok/1.png", "ng/2.png", "odd/3.png"], [], r"class_folders does not tell the class of 'odd' \(1\)\. Explain"),
         (["ok/1.png", "ng/2.png", "test/ok/3.png"], [], r"the class of 'test' \(1\)\."),
@@ -559,7 +561,7 @@ def test_layout_that_cannot_be_used(tmp_path, files, folders, message):
 @pytest.mark.parametrize(
     ("files", "folders", "layout"),
     [
-        (["ok/1.png", "Good/a/2.png", "Good/3.png"], ["ng"], "class_folders"),
+        (["ok/1.png", "Good/a/2.png", "Good/3.png"], [], "class_folders"),
         (["ok/1.png"], [], "class_folders"),
         (["train/ok/1.png", "test/good/2.png"], [], "split_folders"),
         (["train/good/1.png", "test/good/1.png", "ground_truth/x"], [], "mvtec"),
