@@ -202,9 +202,9 @@ def check_classes(tree: ImageTree, layout: str, records: pd.DataFrame) -> None:
     empty = [] if (probability == DEFECTIVE).any() else _empty_folders_of_defects(tree, layout)
     if empty:
         raise DataError(
-            f"{tree.folder}: no image ({', '.join(EXTENSIONS)}) of the class {CLASS_NAMES[DEFECTIVE]!r}, but there is a "
-            f"folder {empty[0]!r} for them. Put photographs into it, or take it away: good parts alone are enough for "
-            "detectors."
+            f"{tree.folder}: no image ({', '.join(EXTENSIONS)}) of the class {CLASS_NAMES[DEFECTIVE]!r}, but there is "
+            f"a folder {empty[0]!r} for them. Put photographs into it, or take it away: good parts alone are enough "
+            "for detectors."
         )
 
 
