@@ -12,6 +12,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from inspection.data.images import EXTENSIONS, Decoding, decode_file, read_file
+from inspection.decision.defect_map import DefectMap
 from inspection.decision.inspector import Inspector
 from inspection.decision.map_pictures import draw_map
 from inspection.decision.verdict import NotInspected, Verdict
@@ -102,8 +103,8 @@ def predict(paths: list[Path], models: Path, json_target: str | None, maps: Path
         for path, verdict in zip(files, shown, strict=True):
             if isinstance(verdict, Verdict):
                 n_inspected += 1
-                if maps is not None:
-                    _write_map(pictures[path], path, verdict, inspector.decoding)
+                if path in pictures and verdict.defect_map is not None:
+                    _write_map(pictures[path], path, verdict.defect_map, inspector.decoding)
             yield verdict
 
     if json_target is None:
@@ -229,10 +230,9 @@ def _map_files(files: dict[Path, Path], folder: Path, inspector: Inspector) -> d
     return {path: target for target, path in targets.items()}
 
 
-def _write_map(target: Path, path: Path, verdict: Verdict, decoding: Decoding) -> None:
-    assert verdict.defect_map is not None
+def _write_map(target: Path, path: Path, defect_map: DefectMap, decoding: Decoding) -> None:
     # Read once more: a folder of any length was not to be kept in memory.
-    pixels = draw_map(decode_file(path, decoding).pixels, verdict.defect_map)
+    pixels = draw_map(decode_file(path, decoding).pixels, defect_map)
     try:
         with replacing(target, flush=False) as temporary:
             Image.fromarray(pixels).save(temporary, "PNG")

@@ -1,11 +1,14 @@
 """Arrays in one file, whose bytes follow from the arrays alone."""
 
+import io
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
+from inspection.errors import ModelsError
 from inspection.files import replacing
 
 DAMAGED_ARRAYS_ERRORS = (OSError, ValueError, KeyError, EOFError, TypeError, RuntimeError, zipfile.BadZipFile)
@@ -45,3 +48,32 @@ def write_arrays(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
             entry.file_size = array.nbytes + _HEADER_BYTES
             with archive.open(entry, "w") as stream:
                 np.lib.format.write_array(stream, array, allow_pickle=False)
+
+
+@contextmanager
+def vouched_arrays(data: bytes, name: str, what: str) -> Iterator[Mapping[str, np.ndarray]]:
+    """Open the arrays of a model file whose fingerprint was checked.
+
+    Parameters
+    ----------
+    data : bytes
+        Of the file.
+    name : str
+        Of the file, for messages.
+    what : str
+        That it should be, for messages.
+
+    Yields
+    ------
+    mapping of str to ndarray
+
+    Raises
+    ------
+    ModelsError
+        If the content is damaged, or what is made of it in the block shows that it is something else.
+    """
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+            yield arrays
+    except DAMAGED_ARRAYS_ERRORS as problem:
+        raise ModelsError(f"{name} is not a {what} ({problem}); delete it and run `dvc repro`.") from problem

@@ -268,7 +268,7 @@ class Inspector:
         maps = {name: vote.rarity for name, vote in votes.items() if vote.rarity is not None}
         if not maps:
             return ()
-        # The mean of several maps peaks no higher on a good part than they do on average.
+        # The largest value of the mean of maps is at most the mean of their largest ones.
         peak = float(np.mean([self._detectors[name].scale.peak for name in maps]))
         return tuple(
             DefectMap({name: of_voter[place] for name, of_voter in maps.items()}, peak, picture.height, picture.width)

@@ -6,7 +6,6 @@ File names and model names are other people's words. They reach the page as esca
 a file called ``**GOOD**.png`` would shout and one called ``www.example.com.png`` would become a link.
 """
 
-import io
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,16 +14,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
-from PIL import Image
 
-from inspection.data.images import AS_STORED, EXTENSIONS, Decoding, decode
+from inspection.data.images import AS_STORED, EXTENSIONS, Decoding
 from inspection.decision.ensemble import ENSEMBLE_FILE, DataEntry
 from inspection.decision.rules import Rules
 from inspection.decision.verdict import Verdict
-from inspection.errors import ImageError, ModelsError
+from inspection.errors import ModelsError
 from inspection.files import sha256_bytes, sha256_file
 from inspection.station import demo
-from inspection.station.map_view import show_photograph
+from inspection.station.ensemble_words import rule_facts, trained_on_words
+from inspection.station.photograph import Picture, look_at, show_photograph
 from inspection.station.presentation import (
     LOOKS,
     breakable,
@@ -34,9 +33,7 @@ from inspection.station.presentation import (
     gauge_text,
     is_unlike,
     likeness_words,
-    rule_facts,
     sentence,
-    trained_on_words,
     verdict_card,
     vote_options,
     vote_table,
@@ -52,8 +49,6 @@ MODELS_VARIABLE = "INSPECTION_MODELS"
 """Environment variable that names another models folder than ``models`` in the project's."""
 DEMO_KEY = "demo"
 """In place of the fingerprint of an ensemble, which is 64 digits long."""
-PREVIEW_SIDE = 900
-"""Longest side in pixels of the picture sent to the browser; the models get the whole photograph."""
 CHART_HEIGHT = 150
 ICON = (
     '<svg viewBox="0 0 32 32"><rect width="32" height="32" rx="7" fill="#1a5a8a"/><circle cx="14" cy="14" r="7"'
@@ -279,52 +274,6 @@ def inspect_upload(judge: Judge, upload: Any) -> None:
         with st.spinner("The models are voting…"):
             verdicts[key] = judge.inspect(data, upload.name)
     show_inspection(judge, upload.name, picture, verdicts.get(key))
-
-
-@dataclass(frozen=True)
-class Picture:
-    """What the page shows of a photograph: a preview as PNG, and the size of the original."""
-
-    preview: bytes
-    width: int
-    height: int
-
-
-def look_at(data: bytes, name: str, decoding: Decoding) -> tuple[Picture | None, str]:
-    """Decode an upload for display, once; None and one sentence when it cannot be inspected.
-
-    Parameters
-    ----------
-    data : bytes
-        Content of the upload.
-    name : str
-        Used in error messages only.
-    decoding : Decoding
-    """
-    key = (sha256_bytes(data), name, decoding)
-    if st.session_state.get("looked_at", (None,))[0] != key:
-        st.session_state["looked_at"] = (key, decode_preview(data, name, decoding))
-    return st.session_state["looked_at"][1]
-
-
-def decode_preview(data: bytes, name: str, decoding: Decoding) -> tuple[Picture | None, str]:
-    """Do the work of `look_at`.
-
-    Parameters
-    ----------
-    data : bytes
-    name : str
-    decoding : Decoding
-    """
-    try:
-        image = Image.fromarray(decode(data, name, decoding).pixels)
-    except ImageError as problem:
-        return None, str(problem)
-    width, height = image.size
-    image.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
-    stream = io.BytesIO()
-    image.save(stream, "PNG")
-    return Picture(stream.getvalue(), width, height), ""
 
 
 def show_notice(heading: str, message: str) -> None:

@@ -31,12 +31,11 @@ def why_abstain(labels: np.ndarray, parts: np.ndarray) -> str:
         return ""
     if not n_parts:
         return f"no training image is {name}"
-    n_images = int(is_defect.sum())
-    return f"the {n_images} training images labelled {name} lie in one fold, without which there are none"
+    return f"one of the parts left out in turn holds all {int(is_defect.sum())} training images labelled {name}"
 
 
 def voting_cards(declared: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], str]:
-    """Return the cards of the voters that vote, and one sentence about those that abstain.
+    """Return the cards of the voters that vote, and what is to be said of those that abstain.
 
     Parameters
     ----------
@@ -47,23 +46,26 @@ def voting_cards(declared: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any
     -------
     cards : list of dict
     notice : str
-        Empty when all vote.
+        One sentence per reason; empty when all vote.
 
     Raises
     ------
     ModelsError
         If none votes.
     """
-    voting = [card for card in declared if "abstains" not in card]
-    abstaining = [card for card in declared if "abstains" in card]
-    reason = abstaining[0]["abstains"] if abstaining else "params.yaml names none"
+    voting, abstaining = [], dict[str, list[str]]()
+    for card in declared:
+        if "abstains" in card:
+            abstaining.setdefault(card["abstains"], []).append(card["name"])
+        else:
+            voting.append(card)
     if not voting:
         raise ModelsError(
-            f"no voter learned anything: {reason}. Name patch_memory in detectors, which learns from good parts alone, "
-            "or add photographs of defects (data.supplied_split = redraw takes some of the test part)."
+            f"no voter learned anything: {'; '.join(abstaining) or 'params.yaml names none'}. Name patch_memory in "
+            "detectors, which learns from good parts alone, or add photographs of defects (data.supplied_split = "
+            "redraw takes some of the test part)."
         )
-    names = ", ".join(card["name"] for card in abstaining)
-    return voting, f"{names} abstain: {reason}." if abstaining else ""
+    return voting, " ".join(f"{', '.join(names)} abstain: {reason}." for reason, names in abstaining.items())
 
 
 def write_abstention(

@@ -21,9 +21,9 @@ from inspection.voters.patch_memory import PatchMemory, remember
 TOP_SHARES = (0.0, 0.005, 0.01, 0.02, 0.05, 0.1)
 """Of the positions of a photograph, the farthest of which are averaged: what is tried; 0 is the farthest alone."""
 USUAL_SHARE = 0.02
+"""Of the same, unless another is clearly better."""
 _STANDARD_ERRORS = 2.0
 """By which another share must be better than the usual one."""
-
 N_ENOUGH_DEFECTS = 10
 """Labelled defects from which on planted ones have no say in what a distance means."""
 MAX_PLANTED = 500

@@ -1,6 +1,5 @@
 """Is this a photograph of the kind the models know? Its distance to the training images in feature space."""
 
-import io
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from math import ceil
@@ -9,8 +8,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.utils import gen_batches
 
-from inspection.array_files import DAMAGED_ARRAYS_ERRORS, write_arrays
-from inspection.errors import ModelsError
+from inspection.array_files import vouched_arrays, write_arrays
 from inspection.threads import single_threaded_libraries
 
 N_NEIGHBOURS = 5
@@ -183,17 +181,14 @@ def read_guard(data: bytes, name: str) -> Guard:
     ModelsError
         If the content is not a guard.
     """
-    try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-            guard = Guard(
-                **{key: arrays[key] for key in Guard.__dataclass_fields__ if key != "limit"},
-                limit=float(arrays["limit"]),
-            )
+    with vouched_arrays(data, name, "guard") as arrays:
+        guard = Guard(
+            **{key: arrays[key] for key in Guard.__dataclass_fields__ if key != "limit"},
+            limit=float(arrays["limit"]),
+        )
         if guard.bank.shape != (len(guard.paths), guard.mean.size):
             raise ValueError(f"a bank of shape {guard.bank.shape}, as another version of this project wrote it")
-    except DAMAGED_ARRAYS_ERRORS as problem:
-        raise ModelsError(f"{name} is not a guard ({problem}); delete it and run `dvc repro`.") from problem
-    return guard
+        return guard
 
 
 def _fit(vectors: np.ndarray, paths: np.ndarray, limit: float) -> Guard:

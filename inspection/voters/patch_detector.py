@@ -8,7 +8,6 @@ A patch map is an ndarray of float32, shape (rows, columns, n_channels), of unit
 position of a photograph, see `inspection.networks.pretrained.make_patch_map`.
 """
 
-import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -17,8 +16,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 from scipy.special import expit
 
-from inspection.array_files import DAMAGED_ARRAYS_ERRORS, write_arrays
-from inspection.errors import ModelsError
+from inspection.array_files import vouched_arrays, write_arrays
 from inspection.voters.map_scale import MapScale
 from inspection.voters.patch_memory import PatchMemory
 
@@ -164,12 +162,9 @@ def read_patch_detector(data: bytes, name: str) -> PatchDetector:
     ModelsError
         If the content is not a detector.
     """
-    try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-            n_memories = int(arrays["n_memories"])
-            memories = (PatchMemory(*(arrays[f"{key}_{number}"] for key in _KEYS)) for number in range(n_memories))
-            scale = MapScale(arrays["quantiles"], float(arrays["peak"]))
-            top_share, slope, intercept = (float(arrays[key]) for key in _SETTINGS)
-            return PatchDetector(tuple(memories), top_share, slope, intercept, scale)
-    except DAMAGED_ARRAYS_ERRORS as problem:
-        raise ModelsError(f"{name} is not a patch memory ({problem}); delete it and run `dvc repro`.") from problem
+    with vouched_arrays(data, name, "patch memory") as arrays:
+        n_memories = int(arrays["n_memories"])
+        memories = (PatchMemory(*(arrays[f"{key}_{number}"] for key in _KEYS)) for number in range(n_memories))
+        scale = MapScale(arrays["quantiles"], float(arrays["peak"]))
+        top_share, slope, intercept = (float(arrays[key]) for key in _SETTINGS)
+        return PatchDetector(tuple(memories), top_share, slope, intercept, scale)

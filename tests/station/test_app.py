@@ -22,7 +22,7 @@ from inspection.decision.verdict import Verdict
 from inspection.decision.wording import percent, percent_distinct
 from inspection.errors import ModelsError
 from inspection.files import sha256_file
-from inspection.station import demo, page
+from inspection.station import demo, page, photograph
 from inspection.station.presentation import likeness_words
 from tests.operating_points import NO_OVERKILL
 from tests.parts import draw_part, encode, save_twelve_bits
@@ -587,7 +587,7 @@ def test_demo_mode_shows_a_picture_of_its_own_decoding(open_viewer, twelve_bit_p
 
 def test_the_preview_is_decoded_as_for_the_models(twelve_bits):
     def brightness(decoding):
-        picture, problem = page.decode_preview(twelve_bits, "part.png", decoding)
+        picture, problem = photograph.decode_preview(twelve_bits, "part.png", decoding)
         assert problem == ""
         return ImageStat.Stat(Image.open(io.BytesIO(picture.preview)).convert("L")).mean[0]
 

@@ -9,11 +9,11 @@ from inspection.decision.combination import mean_log_odds
 from inspection.decision.operating_point import OperatingPoint
 from inspection.decision.rules import Rules
 from inspection.decision.verdict import Verdict, Vote
+from inspection.station.ensemble_words import rule_facts
 from inspection.station.presentation import (
     confidence_words,
     gauge_options,
     likeness_words,
-    rule_facts,
     vote_table,
     weight_words,
     zone_scale,

@@ -13,8 +13,8 @@ from inspection.voters.cards import TrainedFiles, read_cards, write_card
     ("labels", "parts", "reason"),
     [
         ([0, 0, 0, 0], [0, 0, 1, 1], "no training image is defective"),
-        ([1, 0, 0, 0], [0, 0, 1, 1], "the 1 training images labelled defective lie in one fold"),
-        ([1, 1, 0, 0], [0, 0, 1, 1], "the 2 training images labelled defective lie in one fold"),
+        ([1, 0, 0, 0], [0, 0, 1, 1], "one of the parts left out in turn holds all 1 training images"),
+        ([1, 1, 0, 0], [0, 0, 1, 1], "one of the parts left out in turn holds all 2 training images"),
         ([1, 0, 1, 0], [0, 0, 1, 1], ""),
     ],
 )
@@ -38,6 +38,12 @@ def test_an_abstention_is_told_from_a_vote(tmp_path, capsys):
     assert notice == "b_svm abstain: no training image is defective."
     cards, notice = voting_cards(read_cards(tmp_path / "cards", ["c"]))
     assert (len(cards), notice) == (1, "")
+
+
+def test_every_reason_is_said_with_the_voters_that_have_it():
+    reasons = {"cnn": "too dark", "a": "too late", "b": "too late"}
+    cards = [{"name": name, "abstains": reason} for name, reason in reasons.items()] + [{"name": "c"}]
+    assert voting_cards(cards) == ([{"name": "c"}], "cnn abstain: too dark. a, b abstain: too late.")
 
 
 @pytest.mark.parametrize("n_abstaining", [0, 2])

@@ -1,18 +1,70 @@
-"""The photograph on the page, with the map of where it is unlike good parts laid over it."""
+"""The photograph on the page, and the map of where it is unlike good parts laid over it."""
 
 import io
+from dataclasses import dataclass
 
 import numpy as np
 import streamlit as st
 from PIL import Image
 
+from inspection.data.images import Decoding, decode
 from inspection.decision.defect_map import DefectMap
 from inspection.decision.map_pictures import OPACITY, draw_map
 from inspection.decision.verdict import Verdict
+from inspection.errors import ImageError
+from inspection.files import sha256_bytes
 
+PREVIEW_SIDE = 900
+"""Longest side in pixels of the picture sent to the browser; the models get the whole photograph."""
 _ALL = "all models"
 _LEAST_SIDE = 600
 """Longer side in pixels of a photograph with its map."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What the page shows of a photograph: a preview as PNG, and the size of the original."""
+
+    preview: bytes
+    width: int
+    height: int
+
+
+def look_at(data: bytes, name: str, decoding: Decoding) -> tuple[Picture | None, str]:
+    """Decode an upload for display, once; None and one sentence when it cannot be inspected.
+
+    Parameters
+    ----------
+    data : bytes
+        Content of the upload.
+    name : str
+        Used in error messages only.
+    decoding : Decoding
+    """
+    key = (sha256_bytes(data), name, decoding)
+    if st.session_state.get("looked_at", (None,))[0] != key:
+        st.session_state["looked_at"] = (key, decode_preview(data, name, decoding))
+    return st.session_state["looked_at"][1]
+
+
+def decode_preview(data: bytes, name: str, decoding: Decoding) -> tuple[Picture | None, str]:
+    """Do the work of `look_at`.
+
+    Parameters
+    ----------
+    data : bytes
+    name : str
+    decoding : Decoding
+    """
+    try:
+        image = Image.fromarray(decode(data, name, decoding).pixels)
+    except ImageError as problem:
+        return None, str(problem)
+    width, height = image.size
+    image.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
+    stream = io.BytesIO()
+    image.save(stream, "PNG")
+    return Picture(stream.getvalue(), width, height), ""
 
 
 def show_photograph(name: str, preview: bytes, verdict: Verdict | None) -> None:
