@@ -153,6 +153,16 @@ def test_without_a_band_one_threshold_is_named_once(tmp_path):
     assert "below 0.03123 and fails otherwise; a person looks at those that would pass against the vote." in text
 
 
+def test_without_defects_no_calibration_is_claimed(tmp_path):
+    write_run(tmp_path)
+    scores = json.loads((tmp_path / "out_of_fold.json").read_text(encoding="utf-8")) | {"roc_auc": None}
+    (tmp_path / "out_of_fold.json").write_text(json.dumps(scores), encoding="utf-8")
+    sections = {section.title: section for section in describe_run(tmp_path, "hard", decision())}
+    assert "measured by defects planted in photographs of good parts" in sections[TITLES[2]].text
+    assert "calibration error" not in sections[TITLES[2]].text
+    assert "too few defects among them for an AUC" in sections[TITLES[1]].text
+
+
 def test_the_text_says_how_reviews_and_groups_count(tmp_path):
     text = sections_of(tmp_path)[TITLES[0]].text
     assert "a reviewed defect counts as right and a reviewed good part as wrong" in text
