@@ -151,8 +151,8 @@ class PatchParams(_Section):
     image_size: int = Field(ge=32, le=2048)
     """Side of the square input, in pixels. With ``features.image_size`` patches and features come from one pass."""
     layers: dict[str, list[str]]
-    """Feature maps that patches are compared by, by name of the backbone; one that is not named uses the last map of an
-    eighth of the image's side and the last of a sixteenth."""
+    """Feature maps that patches are compared by, by name of the backbone; one that is not named uses the last map of a
+    quarter of the image's side, the last of an eighth and the last of a sixteenth."""
     components: int = Field(ge=1)
     """Principal components that are kept of a patch."""
     patches: int = Field(ge=1)

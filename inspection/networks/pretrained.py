@@ -17,7 +17,9 @@ from inspection.networks.onnx_export import export_onnx
 from inspection.networks.sources import PretrainedNetwork
 from inspection.networks.weights import load_pretrained
 
-_PATCH_STRIDES = 8, 16
+_PATCH_STRIDE = 8
+"""In pixels, of a patch map."""
+_PATCH_STRIDES = 4, _PATCH_STRIDE, 16
 """In pixels, of the maps that make a patch map: what is smaller than the first is hardly seen."""
 
 
@@ -191,7 +193,7 @@ class PatchNetwork(CutNetwork):
             RGB.
         """
         maps = self.maps(self.normalise(images))
-        return (make_patch_map([maps[layer] for layer in self.layers]),)
+        return (make_patch_map([maps[layer] for layer in self.layers], images.shape[1]),)
 
 
 class FeatureNetwork(CutNetwork):
@@ -251,40 +253,61 @@ class FeatureNetwork(CutNetwork):
         features = pooled.unflatten(0, (len(self._views), -1)).mean(0)
         if not self.patch_layers:
             return features, as_they_lie[self.layers[-1]]
-        patch_map = make_patch_map([as_they_lie[layer] for layer in self.patch_layers])
+        patch_map = make_patch_map([as_they_lie[layer] for layer in self.patch_layers], images.shape[1])
         return features, as_they_lie[self.layers[-1]], patch_map
 
 
-def make_patch_map(maps: Sequence[Tensor]) -> Tensor:
-    """Return what a network sees around every position of a photograph, by its direction alone.
+def make_patch_map(maps: Sequence[Tensor], image_size: int) -> Tensor:
+    """Return what a network sees around every position of a photograph.
 
-    As in PatchCore (Roth et al., CVPR 2022) each map is averaged over neighbourhoods of 3 x 3 and brought to the size
-    of the finest, and all are put one after the other. The length of the vectors follows exposure and contrast, and is
-    left out.
+    As in PatchCore (Roth et al., CVPR 2022) maps are averaged over neighbourhoods of 3 x 3, brought to one size and put
+    one after the other. Before, the vectors of each are made unit vectors: their length follows exposure and contrast.
+    Of finer maps the largest and the smallest value in each patch are taken, since a mean would hide what is smaller
+    than a patch; exposure and contrast are there taken off the photograph as a whole, so that what stands out from it
+    still does.
 
     Parameters
     ----------
     maps : sequence of Tensor of float32, shape (n_images, n_channels, rows, columns)
         Of square photographs; sizes and numbers of channels may differ.
+    image_size : int
+        Side of the photographs in pixels.
 
     Returns
     -------
     Tensor of float32, shape (n_images, rows, columns, n_all_channels)
-        Unit vectors.
+        Of the size of the finest map that has no more than one position for 8 x 8 pixels, or of the coarsest if all
+        have more. A map of that size or coarser gives as many channels as it has, a finer one twice as many.
     """
-    side = max(map_.shape[-1] for map_ in maps)
-    averaged = [functional.avg_pool2d(map_, 3, 1, 1, count_include_pad=False) for map_ in maps]
-    resized = [
-        map_ if map_.shape[-1] == side else functional.interpolate(map_, (side, side), mode="bilinear")
-        for map_ in averaged
-    ]
-    return functional.normalize(torch.cat(resized, 1), dim=1).permute(0, 2, 3, 1)
+    sides = [map_.shape[-1] for map_ in maps]
+    side = max((side for side in sides if side * _PATCH_STRIDE <= image_size), default=min(sides))
+    parts = [_extremes(map_, side) if map_.shape[-1] > side else _directions(map_, side) for map_ in maps]
+    return torch.cat(parts, 1).permute(0, 2, 3, 1)
+
+
+def _directions(map_: Tensor, side: int) -> Tensor:
+    averaged = functional.avg_pool2d(map_, 3, 1, 1, count_include_pad=False)
+    return functional.normalize(_resized(averaged, side), dim=1)
+
+
+def _extremes(map_: Tensor, side: int) -> Tensor:
+    """Return the largest values in each of side x side patches and after them the smallest."""
+    squared_length = map_.square().sum(1, keepdim=True).mean((2, 3), keepdim=True)
+    levelled = map_ / squared_length.sqrt().clamp_min(1e-6)
+    patch_side = map_.shape[-1] // side
+    largest, negated_smallest = (functional.max_pool2d(signed, patch_side) for signed in (levelled, -levelled))
+    return torch.cat([_resized(largest, side), -_resized(negated_smallest, side)], 1)
+
+
+def _resized(map_: Tensor, side: int) -> Tensor:
+    return map_ if map_.shape[-1] == side else functional.interpolate(map_, (side, side), mode="bilinear")
 
 
 def patch_layers(network: torch.nn.Module, image_size: int) -> list[str]:
     """Name the layers whose maps make a patch map where params.yaml names none.
 
-    Those before see edges, which every part has; the last see what the photographs they were trained on show.
+    The first of them sees what is small; those before see edges, which every part has, and the last of the network see
+    what the photographs show that it was trained on.
 
     Parameters
     ----------
@@ -296,7 +319,7 @@ def patch_layers(network: torch.nn.Module, image_size: int) -> list[str]:
     Returns
     -------
     list of str
-        The last map of an eighth of the size and the last of a sixteenth, as far as there are such.
+        The last map of a quarter of the size, of an eighth and of a sixteenth, as far as there are such.
 
     Raises
     ------

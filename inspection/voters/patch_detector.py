@@ -1,11 +1,11 @@
 """A detector that remembers patches of good parts: a photograph whose patches lie far from all of them is defective.
 
-After PatchCore (Roth et al., CVPR 2022), with three differences: patches are compared by their direction alone, since
-exposure and contrast change their length; there is one memory per fold, made without its photographs, and all of them
-serve; and what a distance means is learned from photographs that the memory does not hold.
+After PatchCore (Roth et al., CVPR 2022), with three differences: patches are compared without what exposure and
+contrast do to the photograph, and with what is smaller than they are; there is one memory per fold, made without its
+photographs, and all of them serve; and what a distance means is learned from photographs that the memory does not hold.
 
-A patch map is an ndarray of float32, shape (rows, columns, n_channels), of unit vectors: what a network sees at every
-position of a photograph, see `inspection.networks.pretrained.make_patch_map`.
+A patch map is an ndarray of float32, shape (rows, columns, n_channels): what a network sees at every position of a
+photograph, see `inspection.networks.pretrained.make_patch_map`.
 """
 
 from dataclasses import dataclass

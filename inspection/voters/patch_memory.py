@@ -12,6 +12,10 @@ _SEARCHED = 1024
 """Patches that are compared with a memory at once: their distances to it stay in the cache."""
 
 
+_LEAST_DEVIATION = 0.01
+"""Of the largest standard deviation of a channel: that of one which hardly changes."""
+
+
 @dataclass(frozen=True)
 class PatchMemory:
     """Patches of good parts.
@@ -21,7 +25,8 @@ class PatchMemory:
     mean : ndarray of float32, shape (n_channels,)
         Of the patches.
     components : ndarray of float32, shape (n_channels, n_components)
-        Onto which they are projected: orthonormal, the directions in which they differ most.
+        Onto which they are projected: the directions in which they differ most, orthonormal where each channel is
+        measured in its own standard deviations.
     patches : ndarray of float16, shape (n_patches, n_components)
     """
 
@@ -38,8 +43,8 @@ class PatchMemory:
 
         Returns
         -------
-        ndarray of float32, shape (n_images, rows, columns), in [0, 2]
-            Chords of the unit sphere, but for what the projection loses.
+        ndarray of float32, shape (n_images, rows, columns), >= 0
+            In standard deviations of a channel, but for what the projection loses.
         """
         points = project(patch_maps.reshape(-1, patch_maps.shape[-1]), self.mean, self.components)
         patches = self.patches.astype(np.float32)
@@ -73,6 +78,9 @@ def project(patches: np.ndarray, mean: np.ndarray, components: np.ndarray) -> np
 def remember(patches: np.ndarray, n_components: int, n_patches: int) -> PatchMemory:
     """Make a memory of the patches of good parts.
 
+    Channels count alike: each is measured in its own standard deviations, so that none is lost beside those that vary
+    most, which tell good parts from one another rather than defects from them.
+
     Parameters
     ----------
     patches : ndarray of float32, shape (n_candidates, n_channels)
@@ -88,11 +96,16 @@ def remember(patches: np.ndarray, n_components: int, n_patches: int) -> PatchMem
     """
     mean = patches.mean(axis=0, dtype=float).astype(np.float32)
     centred = patches - mean
+    deviations = centred.std(axis=0)
+    # What never changes must not be divided by 0, nor make a distance of its rounding.
+    deviations = np.maximum(deviations, _LEAST_DEVIATION * deviations.max() or 1)
+    centred /= deviations
     variances, directions = np.linalg.eigh(centred.T @ centred / len(patches))
     # eigh sorts by rising variance.
     components = np.ascontiguousarray(directions[:, ::-1][:, :n_components], np.float32)
     projected = centred @ components
-    return PatchMemory(mean, components, projected[spread(projected, n_patches)].astype(np.float16))
+    kept = projected[spread(projected, n_patches)].astype(np.float16)
+    return PatchMemory(mean, components / deviations[:, np.newaxis], kept)
 
 
 def spread(points: np.ndarray, n_points: int) -> np.ndarray:

@@ -230,20 +230,38 @@ def patch_params(**changes) -> PatchParams:
 
 
 def test_a_patch_map_says_in_which_direction_each_position_points():
-    """Written out by hand: averaged over 3 x 3, the coarser enlarged, one after the other, of length 1."""
+    """Written out by hand: averaged over 3 x 3, the coarser enlarged, each of length 1, one after the other."""
     random = np.random.default_rng(0)
     fine, coarse = (torch.from_numpy(random.normal(size=(2, 5, side, side))) for side in (8, 4))
-    map_ = make_patch_map([fine, coarse]).numpy()
+    map_ = make_patch_map([fine, coarse], 64).numpy()
     assert map_.shape == (2, 8, 8, 10)
-    np.testing.assert_allclose(np.linalg.norm(map_, axis=3), 1)
+    np.testing.assert_allclose(np.linalg.norm(map_[..., :5], axis=3), 1)
+    np.testing.assert_allclose(np.linalg.norm(map_[..., 5:], axis=3), 1)
     inside = fine[:, :, 2:5, 3:6].mean((2, 3)).numpy()
     corner = fine[:, :, :2, :2].mean((2, 3)).numpy()
     for position, expected in (((3, 4), inside), ((0, 0), corner)):
-        direction = map_[:, *position, :5]
-        direction = direction / np.linalg.norm(direction, axis=1, keepdims=True)
-        np.testing.assert_allclose(direction, expected / np.linalg.norm(expected, axis=1, keepdims=True))
-    brighter = make_patch_map([3 * fine, 3 * coarse]).numpy()
-    np.testing.assert_allclose(brighter, map_)
+        direction = expected / np.linalg.norm(expected, axis=1, keepdims=True)
+        np.testing.assert_allclose(map_[:, *position, :5], direction)
+
+
+def test_a_patch_map_keeps_the_extremes_of_what_is_finer():
+    """Two lone values, 8 and -6: the vectors of the photograph are sqrt(100 / 16) = 2.5 long, root mean square."""
+    fine = torch.zeros(1, 1, 4, 4)
+    fine[0, 0, 2, 1], fine[0, 0, 0, 3] = 8, -6
+    map_ = make_patch_map([fine, torch.ones(1, 2, 2, 2)], 16).numpy()
+    assert map_.shape == (1, 2, 2, 4)
+    largest, smallest = map_[0, :, :, 0], map_[0, :, :, 1]
+    np.testing.assert_allclose(largest, [[0, 0], [3.2, 0]], rtol=1e-6)
+    np.testing.assert_allclose(smallest, [[0, -2.4], [0, 0]], rtol=1e-6)
+
+
+@pytest.mark.parametrize("sides", [(16, 8, 4), (19, 8), (16, 16), (4,)])
+def test_exposure_does_not_change_a_patch_map(sides):
+    random = np.random.default_rng(0)
+    maps = [torch.from_numpy(random.normal(size=(1, 3, side, side))) for side in sides]
+    map_ = make_patch_map(maps, 64)
+    np.testing.assert_allclose(make_patch_map([3 * part for part in maps], 64), map_)
+    assert map_.shape[1] == (8 if 8 in sides else sides[-1])
 
 
 @pytest.mark.parametrize("flips", [[], ["horizontal"]])
@@ -261,16 +279,16 @@ def test_patches_and_features_come_from_one_pass(tmp_path, flips):
     [(features, patch_map)] = run_together([Run(both, images, ("features", "patch_map"))])
     np.testing.assert_allclose(features, without.run(images, "features"), atol=1e-5)
     np.testing.assert_allclose(patch_map, alone.run(images, "patch_map"), atol=1e-5)
-    assert patch_map.shape == (2, SIZE // 4, SIZE // 4, 24 + 40)
+    assert patch_map.shape == (2, SIZE // 8, SIZE // 8, 2 * 24 + 40)
     assert patch_map.std(axis=(1, 2)).max() > 0.01, "positions must not all look the same"
 
 
 @pytest.mark.parametrize("size", [64, 96])
-def test_the_last_maps_of_an_eighth_and_of_a_sixteenth_are_compared(size):
+def test_the_last_maps_of_a_quarter_an_eighth_and_a_sixteenth_are_compared(size):
     network = load_pretrained("efficientnet_lite0").network
     sides = {layer.name: layer.shape[-1] for layer in bottlenecks(network, size) if len(layer.shape) == 4}
     chosen = patch_layers(network, size)
-    assert [sides[name] for name in chosen] == [size // 8, size // 16]
+    assert [sides[name] for name in chosen] == [size // 4, size // 8, size // 16]
     names = list(sides)
     for name in chosen:
         assert all(sides[later] < sides[name] for later in names[names.index(name) + 1 :])
