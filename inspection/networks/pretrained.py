@@ -320,6 +320,7 @@ def patch_layers(network: torch.nn.Module, image_size: int) -> list[str]:
     -------
     list of str
         The last map of a quarter of the size, of an eighth and of a sixteenth, as far as there are such.
+        Maps inside a block that are wider than what it takes and gives are left out.
 
     Raises
     ------
@@ -327,9 +328,25 @@ def patch_layers(network: torch.nn.Module, image_size: int) -> list[str]:
         If no layer has positions.
     """
     layers = [layer for layer in bottlenecks(network, image_size) if _has_positions(layer.shape)]
-    by_side = {_map_side(layer.shape): layer.name for layer in layers}
-    chosen = [by_side[image_size // stride] for stride in _PATCH_STRIDES if image_size // stride in by_side]
+    chosen = [last for stride in _PATCH_STRIDES if (last := _last_of_side(layers, image_size // stride)) is not None]
     return chosen or [last_with_positions(layers, image_size)]
+
+
+def _last_of_side(layers: list[Layer], side: int) -> str | None:
+    """Name the last map of a size that is no wider than the narrowest of the next smaller size.
+
+    Networks widen as their maps shrink. What is wider is a map inside a block, expanded to be made smaller.
+    """
+    of_side = [layer for layer in layers if _map_side(layer.shape) == side]
+    smaller = [layer for layer in layers if _map_side(layer.shape) < side]
+    next_side = max((_map_side(layer.shape) for layer in smaller), default=0)
+    limit = min((_width(layer.shape) for layer in smaller if _map_side(layer.shape) == next_side), default=None)
+    narrow = [layer for layer in of_side if limit is None or _width(layer.shape) <= limit] or of_side
+    return narrow[-1].name if narrow else None
+
+
+def _width(shape: tuple[int, ...]) -> int:
+    return shape[1] if len(shape) == 4 else shape[2]
 
 
 def _map_side(shape: tuple[int, ...]) -> int:
