@@ -3,7 +3,7 @@
 import copy
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import cast
@@ -71,6 +71,22 @@ def extract_layers(network: nn.Module, layers: list[str] | None) -> fx.GraphModu
         warnings.simplefilter("ignore", UserWarning)
         extractor: fx.GraphModule = create_feature_extractor(network, layers or get_graph_node_names(network)[1])
     return extractor.eval()
+
+
+def output_nodes(network: nn.Module, layers: Iterable[str]) -> dict[str, str]:
+    """Return the graph node at which each layer gives its output: of a block, its last one.
+
+    A block and its last node are one output by two names, of which `extract_layers` gives a single one.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+    layers : iterable of str
+        One that is unknown stands for itself.
+    """
+    nodes = get_graph_node_names(network)[1]
+    inside = {layer: [node for node in nodes if f"{node}.".startswith(f"{layer}.")] for layer in layers}
+    return {layer: found[-1] if found else layer for layer, found in inside.items()}
 
 
 def bottlenecks(network: nn.Module, image_size: int) -> list[Layer]:

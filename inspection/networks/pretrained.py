@@ -12,7 +12,7 @@ from torch.nn import functional
 from inspection.config import FeatureParams, PatchParams
 from inspection.errors import ConfigError
 from inspection.networks.cnn import FLIP_AXES
-from inspection.networks.graph import Layer, bottlenecks, extract_layers
+from inspection.networks.graph import Layer, bottlenecks, extract_layers, output_nodes
 from inspection.networks.onnx_export import export_onnx
 from inspection.networks.sources import PretrainedNetwork
 from inspection.networks.weights import load_pretrained
@@ -135,7 +135,8 @@ class CutNetwork(torch.nn.Module):
     def __init__(self, pretrained: PretrainedNetwork, layers: Mapping[str, Sequence[str]]):
         super().__init__()
         try:
-            self._extractor = extract_layers(pretrained.network, list(dict.fromkeys(chain(*layers.values()))))
+            self._nodes = output_nodes(pretrained.network, chain(*layers.values()))
+            self._extractor = extract_layers(pretrained.network, list(dict.fromkeys(self._nodes.values())))
         except ValueError as problem:
             named = [setting for setting, names in layers.items() if any(repr(name) in str(problem) for name in names)]
             raise ConfigError(f"{' and '.join(named or layers)}: {problem}") from problem
@@ -166,7 +167,8 @@ class CutNetwork(torch.nn.Module):
         ----------
         normalised : Tensor of float32, shape (n_images, 3, size, size)
         """
-        return {layer: as_map(output) for layer, output in self._extractor(normalised).items()}
+        outputs = self._extractor(normalised)
+        return {layer: as_map(outputs[node]) for layer, node in self._nodes.items()}
 
 
 class PatchNetwork(CutNetwork):

@@ -283,6 +283,19 @@ def test_patches_and_features_come_from_one_pass(tmp_path, flips):
     assert patch_map.std(axis=(1, 2)).max() > 0.01, "positions must not all look the same"
 
 
+def test_one_map_by_two_names_is_had_by_both(tmp_path):
+    """A block, and the sum at its end; in either order."""
+    for names in (["blocks.1", "blocks.1.1.add"], ["blocks.1.1.add", "blocks.1"]):
+        params = feature_params(layers={"efficientnet_lite0": names[:1]})
+        patches = patch_params(layers={"efficientnet_lite0": [names[1], "blocks.2"]})
+        alone = patch_params(layers={"efficientnet_lite0": ["blocks.1", "blocks.2"]})
+        export_backbone("efficientnet_lite0", params, tmp_path / "a.onnx", patches)
+        export_patch_network("efficientnet_lite0", params, alone, tmp_path / "alone.onnx")
+        images = random_images(2)
+        both, expected = (OnnxModel((tmp_path / name).read_bytes(), name) for name in ("a.onnx", "alone.onnx"))
+        np.testing.assert_allclose(both.run(images, "patch_map"), expected.run(images, "patch_map"), atol=1e-5)
+
+
 @pytest.mark.parametrize("size", [64, 96])
 def test_the_last_maps_of_a_quarter_an_eighth_and_a_sixteenth_are_compared(size):
     network = load_pretrained("efficientnet_lite0").network
