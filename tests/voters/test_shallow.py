@@ -90,9 +90,10 @@ def test_what_is_scored_is_what_is_served(name, data):
     raw = np.array([raw_scores(model, scaled) for model in served.models])
     # Every row's score is that of the one served model that did not see it, after the sigmoid of all.
     assert np.array_equal(trained.out_of_fold, served.calibrate(raw[folds, np.arange(80)]))
-    # And what is served is the mean over these models.
+    # And what is served is the mean over these models, but for rounding: XGBoost counts in single precision.
     expected = np.mean([served.calibrate(scores) for scores in raw], axis=0)
-    np.testing.assert_allclose(served.predict_proba(scaled)[:, 1], expected, rtol=1e-12)
+    rounding = 1e-6 if name == "xgboost" else 1e-12
+    np.testing.assert_allclose(served.predict_proba(scaled)[:, 1], expected, rtol=rounding)
 
 
 def test_the_sigmoid_is_fitted_on_the_scores_of_all_folds(data):
