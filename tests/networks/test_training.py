@@ -73,6 +73,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(data):
 def test_every_epoch_is_trained_and_the_last_weights_are_kept(trained, history, data):
     assert [scores.epoch for scores in history] == list(range(1, 13))
     assert history[-1].train_loss < history[0].train_loss
+    assert [scores.epoch for scores in history if not np.isnan(scores.held_out_loss)] == [3, 6, 9, 12]
     # The curve is that of the network as it was then, in a single view: its end is the network returned.
     scores, labels = scores_of(trained, data[1], NONE), data[1].labels
     losses = np.logaddexp(0, np.where(labels == 1, -scores, scores))
@@ -252,7 +253,7 @@ def test_every_epoch_is_reported_with_the_part_left_out(across_parts):
     reported = across_parts[2]
     assert [part for part, _ in reported] == [0] * 2 + [1] * 2
     assert [scores.epoch for _, scores in reported] == [1, 2] * 2
-    assert [bool(np.isnan(scores.held_out_loss)) for _, scores in reported] == [False] * 2 + [True] * 2
+    assert [bool(np.isnan(scores.held_out_loss)) for _, scores in reported] == [True, False] + [True] * 2
     assert not any(np.isnan(scores.train_loss) for _, scores in reported)
 
 
