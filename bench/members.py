@@ -114,7 +114,7 @@ def train(recipe: Recipe, scheme: Scheme, images: LabelledImages, groups: np.nda
     parts = np.empty(len(groups), int)
     for part, (_, members) in enumerate(folder.split(groups, images.labels, groups)):
         parts[members] = part
-    return train_across_parts(recipe, images, parts, seed)[0]
+    return train_across_parts(recipe, images, parts, seed).network
 
 
 def time_of_one(networks: dict[Scheme, AveragedCNN], image_size: int) -> dict[Scheme, float]:

@@ -206,10 +206,10 @@ def network_scores(
 ) -> np.ndarray:  # fmt: skip
     """Return P(defective) of one network; ``settings`` and ``fingerprints`` stand for what is left out of the key."""
     train = LabelledImages(prepared, labels[known], weights[known], order[known])
-    network, out_of_fold = train_across_parts(recipe, train, parts[known], seed)
+    trained = train_across_parts(recipe, train, parts[known], seed)
     proba = np.empty(len(labels))
-    proba[known] = out_of_fold
-    proba[~known] = average_proba(recipe, network, prepared, order[~known])
+    proba[known] = trained.out_of_fold
+    proba[~known] = average_proba(recipe, trained.network, prepared, order[~known])
     return proba
 
 

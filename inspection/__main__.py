@@ -219,8 +219,11 @@ def _image_files(paths: list[Path]) -> dict[Path, Path]:
 
 def _map_files(files: dict[Path, Path], folder: Path, inspector: Inspector) -> dict[Path, Path]:
     """Return where the map of each file is written."""
-    if not inspector.detectors:
-        raise ModelsError("no voter of these models gives a map; name patch_memory in detectors and run `dvc repro`.")
+    if not inspector.map_voters:
+        raise ModelsError(
+            "no voter of these models gives a map; name baseline_cnn in networks or patch_memory in detectors and run "
+            "`dvc repro`."
+        )
     targets: dict[Path, Path] = {}
     for path, name in files.items():
         target = folder / f"{name}.png"

@@ -7,12 +7,14 @@ import numpy as np
 from inspection.config import load_params
 from inspection.data.images import Decoding, resize
 from inspection.data.manifest import iterate_pixels, read_training_rows
+from inspection.labels import NON_DEFECTIVE
 from inspection.networks.architectures import make_recipe
 from inspection.networks.cnn import save_cnn
 from inspection.networks.training import LabelledImages, train_across_parts
 from inspection.plugins import load_plugins
 from inspection.voters.abstention import why_abstain, write_abstention
 from inspection.voters.cards import TrainedFiles, write_card
+from inspection.voters.map_scale import MapScale, write_map_scale
 from stages.learning_curves import LearningCurves, write_no_curves
 from stages.running import progress, run_stage
 
@@ -26,7 +28,7 @@ def train() -> None:
     rows = read_training_rows("data/manifest.csv")
     # Folds of the manifest joined: each part costs a training, and its network time on every photograph.
     parts = rows["fold"].to_numpy() % params.cnn.parts
-    files = {"network": f"{name}.onnx", "state_dict": f"{name}.pth"}
+    files = {"network": f"{name}.onnx", "state_dict": f"{name}.pth", "map_scale": f"{name}_map_scale.npz"}
     if reason := why_abstain(rows["label"].to_numpy(), parts):
         write_abstention("metrics/training", "models", name, "cnn", list(files.values()), reason)
         write_no_curves(name)
@@ -36,9 +38,10 @@ def train() -> None:
     with LearningCurves(name, params.cnn.parts) as curves:
         prepared = recipe.prepare(images, lambda work, total: progress(work, name, total, unit="batch"))
         everything = LabelledImages.of(prepared, rows["label"].to_numpy(), rows["weight"].to_numpy())
-        network, out_of_fold = train_across_parts(recipe, everything, parts, params.seed, curves.add)
-    save_cnn(network, "models", name, recipe.image_size)
-    write_card("metrics/training", "models", name, TrainedFiles("cnn", files, {}), rows, out_of_fold)
+        trained = train_across_parts(recipe, everything, parts, params.seed, curves.add)
+    save_cnn(trained.network, "models", name, recipe.image_size)
+    write_map_scale(f"models/{files['map_scale']}", MapScale.fit(trained.defect_maps[rows["label"] == NON_DEFECTIVE]))
+    write_card("metrics/training", "models", name, TrainedFiles("cnn", files, {}), rows, trained.out_of_fold)
 
 
 if __name__ == "__main__":

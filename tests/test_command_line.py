@@ -111,9 +111,19 @@ def test_json_names_the_regions(detecting_project, capsys):
         assert 0 < region["area"] <= (region["width"] + 1) * (region["height"] + 1)
 
 
-def test_maps_of_models_that_give_none(parts, models_folder, tmp_path, capsys):
-    assert main(["predict", str(parts), "--models", str(models_folder), "--maps", str(tmp_path / "maps")]) == 2
-    assert "no voter of these models gives a map; name patch_memory in detectors" in capsys.readouterr().err
+def test_maps_of_the_networks_of_an_ensemble_without_detectors(parts, models_folder, tmp_path):
+    assert main(["predict", str(parts), "--models", str(models_folder), "--maps", str(tmp_path / "maps")]) == 0
+    assert sorted(path.name for path in (tmp_path / "maps").iterdir()) == ["part_1.png.png", "part_2.png.png"]
+
+
+def test_maps_of_models_that_give_none(parts, own_models, tmp_path, capsys):
+    description = json.loads((own_models / "ensemble.json").read_text(encoding="utf-8"))
+    description["voters"] = [voter for voter in description["voters"] if voter["name"] != "baseline_cnn"]
+    (own_models / "ensemble.json").write_text(json.dumps(description), encoding="utf-8")
+    assert main(["predict", str(parts), "--models", str(own_models), "--maps", str(tmp_path / "maps")]) == 2
+    assert "no voter of these models gives a map; name baseline_cnn in networks or patch_memory in detectors" in (
+        capsys.readouterr().err
+    )
     assert not (tmp_path / "maps").exists()
 
 

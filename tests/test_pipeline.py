@@ -164,6 +164,7 @@ def test_everything_the_pipeline_promises_is_there(repository):
     assert {
         "baseline_cnn.pth",
         "baseline_cnn.onnx",
+        "baseline_cnn_map_scale.npz",
         f"backbones/{BACKBONE}.onnx",
         "guard.npz",
         "ensemble.json",

@@ -1,4 +1,4 @@
-"""Where a photograph is unlike good parts: one map of all voters that give one, and the regions that stand out."""
+"""Where a photograph is unlike good parts: one map made of those of the voters, and the regions that stand out."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -53,6 +53,8 @@ class DefectMap:
     ----------
     by_voter : mapping of str to ndarray of float32, shape (rows, columns), >= 0
         Of each voter that gives a map, over the whole photograph; see `inspection.voters.map_scale`.
+    averaged : tuple of str
+        The voters whose mean is the map of the photograph.
     peak : float
         Rarity that a place must reach to be called a region.
     height, width : int
@@ -60,14 +62,15 @@ class DefectMap:
     """
 
     by_voter: Mapping[str, npt.NDArray[np.float32]] = field(repr=False)
+    averaged: tuple[str, ...]
     peak: float
     height: int
     width: int
 
     @cached_property
     def rarity(self) -> npt.NDArray[np.float32]:
-        """The mean of all voters, shape (rows, columns) of the finest of their maps."""
-        maps = list(self.by_voter.values())
+        """The mean of the voters that count, shape (rows, columns) of the finest of their maps."""
+        maps = [self.by_voter[voter] for voter in self.averaged]
         finest = max((of_voter.shape for of_voter in maps), key=np.prod)
         return np.asarray(np.mean([_interpolate(of_voter, *finest) for of_voter in maps], axis=0), np.float32)
 
@@ -79,7 +82,7 @@ class DefectMap:
         height, width : int
             In pixels.
         voter : str, optional
-            The map of one voter in place of the mean of all.
+            The map of one voter in place of the mean.
 
         Returns
         -------

@@ -19,7 +19,7 @@ from inspection.plugins import load_plugins
 from inspection.versions import installed_versions
 
 ENSEMBLE_FILE = "ensemble.json"
-FORMAT = 5
+FORMAT = 6
 """Version of the layout of ensemble.json; a reader refuses any other."""
 DIGITS = 6
 """Decimals kept of weights and coefficients."""
@@ -59,6 +59,15 @@ class FileEntry(_Entry):
     sha256: Sha256
 
 
+_OUTPUTS = {
+    "classifier": ("features",),
+    "memory": ("patch_map",),
+    # The voter is the network itself, whose maps have this scale.
+    "map_scale": ("defect_proba", "defect_map"),
+}
+"""By the role of the file that makes a voter what it is, the outputs of its network that it looks at."""
+
+
 class VoterEntry(_Entry):
     """One voter: its files by their roles, and how much it counts.
 
@@ -77,16 +86,15 @@ class VoterEntry(_Entry):
             raise ValueError("files lacks the role network")
         if ("classifier" in self.files) != ("scaler" in self.files):
             raise ValueError("files must hold classifier and scaler, or neither")
-        if "classifier" in self.files and "memory" in self.files:
-            raise ValueError("files must hold a classifier or a memory, not both")
+        if len(self.files.keys() & _OUTPUTS) != 1:
+            raise ValueError(f"files must hold one of {', '.join(_OUTPUTS)}")
         return self
 
     @property
-    def output(self) -> str:
-        """Output of its network that it looks at."""
-        if "classifier" in self.files:
-            return "features"
-        return "patch_map" if "memory" in self.files else "defect_proba"
+    def outputs(self) -> tuple[str, ...]:
+        """Outputs of its network that it looks at."""
+        [role] = self.files.keys() & _OUTPUTS
+        return _OUTPUTS[role]
 
 
 class GuardEntry(_Entry):
@@ -172,7 +180,7 @@ class Ensemble(_Entry):
         In the order of every probability matrix.
     """
 
-    format: Literal[5]
+    format: Literal[6]
     classes: tuple[Literal["non_defective"], Literal["defective"]]
     voting: Text
     threshold: Proba
@@ -223,7 +231,7 @@ class Ensemble(_Entry):
         """Return what voters and guard look at: the outputs wanted of each network, by its path."""
         wanted: dict[str, dict[str, None]] = {}
         for voter in self.voters:
-            wanted.setdefault(voter.files["network"].path, {})[voter.output] = None
+            wanted.setdefault(voter.files["network"].path, {}).update(dict.fromkeys(voter.outputs))
         wanted.setdefault(self.guard.network.path, {})["features"] = None
         return {path: tuple(outputs) for path, outputs in wanted.items()}
 

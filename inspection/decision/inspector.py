@@ -21,6 +21,7 @@ from inspection.files import sha256_bytes
 from inspection.networks.onnx_models import BATCH_SIZE, OnnxModel, Run, batches, one_ahead, run_with, workers_for
 from inspection.threads import single_threaded_libraries
 from inspection.voters.guard import Guard, read_guard
+from inspection.voters.map_scale import MapScale, read_map_scale
 from inspection.voters.patch_detector import PatchDetector, read_patch_detector
 from inspection.voters.stored import ShallowVoter, read_vouched
 
@@ -114,6 +115,7 @@ class Inspector:
         self._voters = {voter.name: voter for voter in ensemble.voters}
         self._shallow: dict[str, ShallowVoter] = {}
         self._detectors: dict[str, PatchDetector] = {}
+        self._scales: dict[str, MapScale] = {}
         for name, voter in self._voters.items():
             files = {role: file.model_dump() for role, file in voter.files.items()}
             if "classifier" in files:
@@ -121,6 +123,10 @@ class Inspector:
             if "memory" in files:
                 memory = files["memory"]
                 self._detectors[name] = read_patch_detector(read_vouched(models, memory), memory["path"])
+                self._scales[name] = self._detectors[name].scale
+            if "map_scale" in files:
+                scale = files["map_scale"]
+                self._scales[name] = read_map_scale(read_vouched(models, scale), scale["path"])
 
     @property
     def voters(self) -> tuple[str, ...]:
@@ -129,8 +135,22 @@ class Inspector:
 
     @property
     def detectors(self) -> tuple[str, ...]:
-        """Names of the voters that learned from good parts alone: they give maps."""
+        """Names of the voters that learned from good parts alone."""
         return tuple(self._detectors)
+
+    @property
+    def map_voters(self) -> tuple[str, ...]:
+        """Names of the voters that give maps."""
+        return tuple(self._scales)
+
+    @property
+    def map_voters_averaged(self) -> tuple[str, ...]:
+        """Names of the voters whose maps are averaged: detectors where there are any, else networks.
+
+        A network learned to tell defects apart, not to find them: its map is coarse, and as wrong as it is. Measured by
+        `bench.map_combination`.
+        """
+        return self.detectors or self.map_voters
 
     def measure(self, images: Iterable[npt.NDArray[np.uint8]]) -> Measurements:
         """Run every network, decoding no more than one batch ahead.
@@ -237,7 +257,7 @@ class Inspector:
     def _measure_batch(self, pictures: list[_Picture]) -> Measurements:
         wanted = self._outputs_wanted
         # Last those for whose output nothing waits.
-        paths = sorted(self._networks, key=lambda path: wanted[path] == ("defect_proba",))
+        paths = sorted(self._networks, key=lambda path: "defect_proba" in wanted[path])
         networks = [self._networks[path] for path in paths]
         runs = [
             Run(network, np.stack([picture.resized[network.image_size] for picture in pictures]), wanted[path])
@@ -254,23 +274,27 @@ class Inspector:
                     unlikeness = workers.submit(self.guard.unlikeness, features)
                 for name, voter in self._voters.items():
                     if voter.files["network"].path == path:
-                        calls[name] = workers.submit(self._vote, name, outputs[voter.output])
+                        calls[name] = workers.submit(self._vote, name, [outputs[one] for one in voter.outputs])
         votes = {name: calls[name].result() for name in self._voters}
         proba = np.column_stack([vote.proba for vote in votes.values()]).astype(float)
         return Measurements(np.clip(proba, 0, 1), features, unlikeness.result(), self._defect_maps(votes, pictures))
 
-    def _vote(self, name: str, output: npt.NDArray[np.float32]) -> _Vote:
+    def _vote(self, name: str, outputs: list[npt.NDArray[np.float32]]) -> _Vote:
         if name in self._detectors:
-            return _Vote(*self._detectors[name].look(output))
-        return _Vote(self._shallow[name].defect_proba(output) if name in self._shallow else output)
+            return _Vote(*self._detectors[name].look(*outputs))
+        if name in self._shallow:
+            return _Vote(self._shallow[name].defect_proba(*outputs))
+        proba, defect_map = outputs
+        return _Vote(proba, self._scales[name].rarity(defect_map))
 
     def _defect_maps(self, votes: Mapping[str, _Vote], pictures: list[_Picture]) -> tuple[DefectMap, ...]:
         maps = {name: vote.rarity for name, vote in votes.items() if vote.rarity is not None}
         if not maps:
             return ()
-        # The largest value of the mean of maps is at most the mean of their largest ones.
-        peak = float(np.mean([self._detectors[name].scale.peak for name in maps]))
+        averaged = self.map_voters_averaged
+        # The largest value of a mean of maps is at most the mean of their largest ones.
+        peak = float(np.mean([self._scales[name].peak for name in averaged]))
         return tuple(
-            DefectMap({name: of_voter[place] for name, of_voter in maps.items()}, peak, picture.height, picture.width)
+            DefectMap({name: of_voter[place] for name, of_voter in maps.items()}, averaged, peak, *picture[1:])
             for place, picture in enumerate(pictures)
         )

@@ -30,7 +30,7 @@ def draw_map(
     defect_map : DefectMap
     opacity : float in [0, 1]
     voter : str, optional
-        The map of one voter in place of the mean of all; no region is framed.
+        The map of one voter in place of the mean; no region is framed.
 
     Returns
     -------

@@ -1,5 +1,7 @@
 """Shares and probabilities as text: never rounded to certainty, nor onto a limit that they do not equal."""
 
+from collections.abc import Sequence
+
 from inspection.decision.operating_point import OperatingPoint
 
 _MOST_DIGITS = 15
@@ -44,6 +46,19 @@ def setting(share: float) -> str:
     share : float in [0, 1]
     """
     return f"{100 * share:.6g}%"
+
+
+def averaged_words(voters: Sequence[str]) -> str:
+    """Say whose map a map is.
+
+    Parameters
+    ----------
+    voters : sequence of str, not empty
+        Whose mean it is.
+    """
+    if len(voters) == 1:
+        return f"that of {voters[0]}"
+    return f"the mean of those of {', '.join(voters[:-1])} and {voters[-1]}"
 
 
 def threshold_words(point: OperatingPoint, defect_proba: float | None = None) -> tuple[str, str, str]:

@@ -7,6 +7,7 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from inspection.files import write_bytes
 from inspection.labels import CLASS_NAMES, DEFECTIVE, NON_DEFECTIVE
@@ -55,6 +56,21 @@ class MemberCNN(nn.Module):
         logits: Tensor = self.classifier(self.dropout(self.pool(feature_map).flatten(1)))
         return logits
 
+    def contributions(self, feature_map: Tensor) -> Tensor:
+        """Return what every position adds to the log odds of a defect, shape (n_images, rows, columns).
+
+        Exact in evaluation mode, where averaging over the positions and the linear layer may change places: the mean
+        of the map is the difference of the logits (class activation mapping, Zhou et al., CVPR 2016).
+
+        Parameters
+        ----------
+        feature_map : Tensor of float32, shape (n_images, n_channels, rows, columns)
+            From `forward_features`.
+        """
+        weights = self.classifier.weight[DEFECTIVE] - self.classifier.weight[NON_DEFECTIVE]
+        biases = self.classifier.bias[DEFECTIVE] - self.classifier.bias[NON_DEFECTIVE]
+        return functional.conv2d(feature_map, weights.view(1, -1, 1, 1), biases.view(1)).squeeze(1)
+
     def forward(self, inputs: Tensor) -> Tensor:
         """Return logits, shape (n_images, 2): class 0 non-defective, class 1 defective.
 
@@ -64,6 +80,26 @@ class MemberCNN(nn.Module):
             As of `forward_features`.
         """
         return self.forward_head(self.forward_features(inputs))
+
+
+def lay_back(maps: Tensor) -> Tensor:
+    """Average maps of the views of photographs, each turned back so that it lies as the photograph does.
+
+    Parameters
+    ----------
+    maps : Tensor of float32, shape (n_views, n_images, rows, columns)
+        Of the first views in `FLIPS`.
+
+    Returns
+    -------
+    Tensor of float32, shape (n_images, rows, columns)
+    """
+    # Here no channels lie between images and rows.
+    turned = [
+        of_view.flip([axis - 1 for axis in axes]) if axes else of_view
+        for of_view, axes in zip(maps.unbind(), FLIPS, strict=False)
+    ]
+    return torch.stack(turned).mean(0)
 
 
 class BaselineCNN(MemberCNN):
@@ -150,9 +186,9 @@ class AveragedCNN(nn.Module):
         Returns
         -------
         defect_proba : Tensor of float32, shape (n_images,), in [0, 1]
-        feature_map : Tensor of float32, shape (n_images, n_members * n_channels, rows, columns)
-            The last feature maps of the members one after the other, of the photographs as they lie. They are not
-            averaged: channel 7 of one member has nothing to do with channel 7 of another.
+        defect_map : Tensor of float32, shape (n_images, rows, columns)
+            What every position adds to the calibrated log odds of a defect, of the photographs as they lie: the mean
+            over the members, whose own maps have their calibrated log odds as means over the positions.
         """
         pixels = images.permute(0, 3, 1, 2).float()
         # One batch of all views: a network per view would be a graph as many times larger to export, load and hold.
@@ -163,8 +199,9 @@ class AveragedCNN(nn.Module):
             logits = member.forward_head(feature_map).unflatten(0, (self.n_views, -1)).mean(0)
             log_odds = logits[:, DEFECTIVE] - logits[:, NON_DEFECTIVE]
             probabilities.append(torch.sigmoid(self.calibration[0] * log_odds + self.calibration[1]))
-            maps.append(feature_map.unflatten(0, (self.n_views, -1))[0])
-        return torch.stack(probabilities).mean(0), torch.cat(maps, 1)
+            of_views = member.contributions(feature_map).unflatten(0, (self.n_views, -1))
+            maps.append(self.calibration[0] * lay_back(of_views) + self.calibration[1])
+        return torch.stack(probabilities).mean(0), torch.stack(maps).mean(0)
 
 
 def save_cnn(network: AveragedCNN, folder: str | Path, name: str, image_size: int) -> None:
@@ -184,4 +221,4 @@ def save_cnn(network: AveragedCNN, folder: str | Path, name: str, image_size: in
     torch.save(network.state_dict(), state)
     write_bytes(Path(folder) / f"{name}.pth", state.getvalue())
     metadata = {"name": name, "members": str(len(network.members))}
-    export_onnx(network, Path(folder) / f"{name}.onnx", image_size, ["defect_proba", "feature_map"], metadata)
+    export_onnx(network, Path(folder) / f"{name}.onnx", image_size, ["defect_proba", "defect_map"], metadata)

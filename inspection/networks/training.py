@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ from torch.nn import functional
 from inspection.calibration import fit_logistic
 from inspection.errors import ConfigError
 from inspection.labels import DEFECTIVE, NON_DEFECTIVE
-from inspection.networks.cnn import AveragedCNN, MemberCNN
+from inspection.networks.cnn import AveragedCNN, MemberCNN, lay_back
 from inspection.networks.recipes import Recipe
 
 THREADS = 2
@@ -87,6 +88,24 @@ class LabelledImages:
         chosen : ndarray of bool, shape (n_images,)
         """
         return LabelledImages(self.prepared, self.labels[chosen], self.weights[chosen], self.rows[chosen])
+
+
+class TrainedAcrossParts(NamedTuple):
+    """A network, and what it says of the training images.
+
+    Attributes
+    ----------
+    network : AveragedCNN
+        One member per part, in the order of the parts, calibrated; on the CPU, in evaluation mode.
+    out_of_fold : ndarray of float, shape (n_images,), in [0, 1]
+        P(defective) by the member that did not see the image.
+    defect_maps : ndarray of float32, shape (n_images, rows, columns)
+        What every position adds to the calibrated log odds of a defect, by the same member.
+    """
+
+    network: AveragedCNN
+    out_of_fold: np.ndarray
+    defect_maps: np.ndarray
 
 
 def _say_nothing(scores: EpochScores) -> None:
@@ -185,7 +204,7 @@ def train_across_parts(
     parts: np.ndarray,
     seed: int,
     on_epoch: Callable[[int, EpochScores], None] | None = None,
-) -> tuple[AveragedCNN, np.ndarray]:
+) -> TrainedAcrossParts:
     """Train once for each part left out; all of these networks are served, averaged.
 
     One sigmoid calibrates them all, fitted on the log odds of every image by the one network that did not see it. The
@@ -204,10 +223,7 @@ def train_across_parts(
 
     Returns
     -------
-    network : AveragedCNN
-        One member per part, in the order of the parts, calibrated; on the CPU, in evaluation mode.
-    out_of_fold : ndarray of float, shape (n_images,), in [0, 1]
-        P(defective) by the member that did not see the image.
+    TrainedAcrossParts
 
     Raises
     ------
@@ -216,6 +232,7 @@ def train_across_parts(
     """
     scores = np.empty(len(parts))
     members: list[MemberCNN] = []
+    maps: list[np.ndarray] = []
     for part in np.unique(parts):
         left_out = everything.where(parts == part)
         # One learning curve tells what there is to see.
@@ -223,10 +240,15 @@ def train_across_parts(
         report = partial(on_epoch, int(part)) if on_epoch else _say_nothing
         member = train_network(recipe, everything.where(parts != part), held_out, seed, report)
         scores[parts == part] = log_odds(recipe, member, left_out.prepared, left_out.rows)
+        maps.append(contributions(recipe, member, left_out.prepared, left_out.rows))
         members.append(member)
     network = recipe.average(members)
     calibrate(network, scores, everything.labels, everything.weights)
-    return network, _calibrated(network, scores)
+    slope, intercept = network.calibration.tolist()
+    of_parts = slope * np.concatenate(maps) + intercept
+    defect_maps = np.empty_like(of_parts)
+    defect_maps[np.argsort(parts, kind="stable")] = of_parts
+    return TrainedAcrossParts(network, _calibrated(network, scores), defect_maps)
 
 
 def calibrate(network: AveragedCNN, scores: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> None:
@@ -288,6 +310,26 @@ def log_odds(recipe: Recipe, network: torch.nn.Module, prepared: np.ndarray, row
     return log_odds
 
 
+def contributions(recipe: Recipe, network: MemberCNN, prepared: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Return what every position adds to the log odds of a defect: maps whose means are what `log_odds` returns.
+
+    Parameters
+    ----------
+    recipe, network, prepared, rows
+        As of `log_odds`.
+
+    Returns
+    -------
+    ndarray of float32, shape (n_images, rows, columns)
+    """
+
+    def ask(inputs: Tensor) -> Tensor:
+        return network.contributions(network.forward_features(inputs))
+
+    maps: np.ndarray = lay_back(_of_views(recipe, network, ask, prepared, rows)).numpy()
+    return maps
+
+
 def _calibrated(network: AveragedCNN, scores: np.ndarray) -> np.ndarray:
     slope, intercept = network.calibration.tolist()
     proba: np.ndarray = expit(slope * scores.astype(float) + intercept)
@@ -342,16 +384,28 @@ def _score(
     )
 
 
-@fixed_threads()
 def _logits(
     recipe: Recipe, network: torch.nn.Module, prepared: np.ndarray, rows: np.ndarray, n_views: int | None = None
 ) -> np.ndarray:
+    logits: np.ndarray = _of_views(recipe, network, network, prepared, rows, n_views).mean(0).numpy()
+    return logits
+
+
+@fixed_threads()
+def _of_views(
+    recipe: Recipe,
+    network: torch.nn.Module,
+    ask: Callable[[Tensor], Tensor],
+    prepared: np.ndarray,
+    rows: np.ndarray,
+    n_views: int | None = None,
+) -> Tensor:
+    """Return what is asked of a network for every view of photographs, shape (n_views, n_images, ...)."""
     network.eval()
     device = next(network.parameters()).device
     with torch.inference_mode():
         of_batches = [
-            torch.stack([network(view.to(device)).cpu() for view in islice(recipe.views(prepared, batch), n_views)])
+            torch.stack([ask(view.to(device)).cpu() for view in islice(recipe.views(prepared, batch), n_views)])
             for batch in np.split(rows, range(_BATCH_SIZE, len(rows), _BATCH_SIZE))
         ]
-        logits: np.ndarray = torch.cat(of_batches, 1).mean(0).numpy()
-    return logits
+        return torch.cat(of_batches, 1)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from inspection.config import DecisionParams
-from inspection.decision.wording import setting
+from inspection.decision.wording import averaged_words, setting
 from inspection.files import read_json
 from inspection.reports.html_report import Picture, Section, Table
 
@@ -188,11 +188,12 @@ def _calibration(folder: Path, out_of_fold: dict) -> Section:
 def _maps(folder: Path) -> Section:
     localisation = read_json(folder / "localisation.json")
     if not localisation["n_maps"]:
-        text = "No voter of this run gives a map. The detector patch_memory does (params.yaml, detectors)."
+        text = "No voter of this run gives a map. Networks and the detector patch_memory do (params.yaml)."
         return Section("Where the defects are", text, ())
     text = (
-        "Coloured places lie further from good parts than 99.9 % of the patches of good parts do, on one scale for all "
-        "photographs; frames mark what hardly any good part shows. Of the area of good test images "
+        f"The map is {averaged_words(localisation['voters'])}. Coloured places are further from what good parts show "
+        "than 99.9 % of the places of good parts, on one scale for all photographs; frames mark what hardly any good "
+        "part shows. Of the area of good test images "
         f"{localisation['lit_share']:.2%} is coloured, and {localisation['region_rate_good']:.1%} of them show a frame."
     )
     measured = []

@@ -2,6 +2,7 @@
 
 import io
 from dataclasses import dataclass
+from html import escape
 
 import numpy as np
 import streamlit as st
@@ -11,12 +12,13 @@ from inspection.data.images import Decoding, decode
 from inspection.decision.defect_map import DefectMap
 from inspection.decision.map_pictures import OPACITY, draw_map
 from inspection.decision.verdict import Verdict
+from inspection.decision.wording import averaged_words
 from inspection.errors import ImageError
 from inspection.files import sha256_bytes
 
 PREVIEW_SIDE = 900
 """Longest side in pixels of the picture sent to the browser; the models get the whole photograph."""
-_ALL = "all models"
+_ENSEMBLE = "the ensemble"
 _LEAST_SIDE = 600
 """Longer side in pixels of a photograph with its map."""
 
@@ -95,20 +97,21 @@ def show_photograph(name: str, preview: bytes, verdict: Verdict | None) -> None:
         alt=f"Photograph {name} with its map. {verdict.whereabouts}",
         width="stretch",
     )
+    whose = averaged_words([voter] if voter else verdict.defect_map.averaged)
     st.html(
-        '<p class="map-key"><span class="ramp" aria-hidden="true"></span> Coloured: further from good parts than 99.9% '
-        "of their patches. Framed: hardly any good part shows the like.</p>"
+        f'<p class="map-key"><span class="ramp" aria-hidden="true"></span> The map is {escape(whose)}. Coloured: '
+        "further from what good parts show than 99.9% of their places. Framed: hardly any good part shows the like.</p>"
     )
 
 
 def _ask(defect_map: DefectMap, is_shown: bool) -> tuple[str | None, float]:
     """Ask whose map, and how strongly it covers the photograph."""
     voters = list(defect_map.by_voter)
-    chosen = _ALL
+    chosen = _ENSEMBLE
     if len(voters) > 1:
-        chosen = st.selectbox("Map of", [_ALL, *voters], disabled=not is_shown)
+        chosen = st.selectbox("Map of", [_ENSEMBLE, *voters], disabled=not is_shown)
     percentage = st.slider("Opacity of the map", 5, 100, round(100 * OPACITY), 5, "%d%%", disabled=not is_shown)
-    return (None if chosen == _ALL else chosen), percentage / 100
+    return (None if chosen == _ENSEMBLE else chosen), percentage / 100
 
 
 def _lay_over(preview: bytes, defect_map: DefectMap, opacity: float, voter: str | None) -> bytes:

@@ -5,10 +5,14 @@ photograph: 3 says "further than 99.9 % of the patches of good parts", measured 
 network behind the map had not seen.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Self
 
 import numpy as np
+
+from inspection.array_files import vouched_arrays, write_arrays
 
 RARITIES = np.linspace(0, 4, 41)
 """Of which the values are kept: decades of the share of patches of good parts that lie beyond."""
@@ -41,6 +45,9 @@ class MapScale:
     def fit(cls, maps: np.ndarray) -> Self:
         """Learn the scale from maps of good parts.
 
+        Rarer values than so many patches hold are not known: n patches tell rarities up to ``log10(n)``. From there on
+        the scale goes on as it does beyond its end, by the last decade that they do tell; see `rarity`.
+
         Parameters
         ----------
         maps : ndarray of float32, shape (n_images, rows, columns)
@@ -50,7 +57,11 @@ class MapScale:
         -------
         MapScale
         """
-        quantiles = np.quantile(maps, 1 - 10**-RARITIES).astype(np.float32)
+        known = RARITIES[np.log10(maps.size) >= RARITIES]
+        of_known = np.quantile(maps, 1 - 10**-known)
+        decade = of_known[-1] - of_known[max(0, len(known) - 1 - _PER_DECADE)]
+        beyond = of_known[-1] + decade * (RARITIES[len(known) :] - known[-1])
+        quantiles = np.concatenate([of_known, beyond]).astype(np.float32)
         scale = cls(quantiles, LIT)
         highest = scale.rarity(maps.reshape(len(maps), -1).max(axis=1))
         peak = np.quantile(highest, 1 - FALSE_REGION_RATE, method="higher")
@@ -77,3 +88,61 @@ class MapScale:
         rarity = np.interp(values, self.quantiles, RARITIES)
         beyond = RARITIES[-1] + (np.asarray(values, float) - last) / decade
         return np.where(values > last, np.minimum(beyond, MOST), rarity).astype(np.float32)
+
+    def as_arrays(self) -> dict[str, np.ndarray]:
+        """Return what `of_arrays` makes the scale of again."""
+        return {"quantiles": self.quantiles, "peak": np.array(self.peak)}
+
+    @classmethod
+    def of_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Self:
+        """Make a scale of the arrays of a file, among others perhaps.
+
+        Parameters
+        ----------
+        arrays : mapping of str to ndarray
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+            If they are not those of a scale.
+        """
+        quantiles = arrays["quantiles"].astype(np.float32)
+        if quantiles.shape != RARITIES.shape or not np.all(np.diff(quantiles) >= 0):
+            raise ValueError(f"need {len(RARITIES)} rising quantiles, got {quantiles.shape}")
+        peak = float(arrays["peak"])
+        if not LIT <= peak <= MOST:
+            raise ValueError(f"need a peak from {LIT:g} to {MOST:g}, got {peak}")
+        return cls(quantiles, peak)
+
+
+def write_map_scale(path: str | Path, scale: MapScale) -> None:
+    """Write the scale of a network's maps as ``.npz``, in one step; the same scale gives the same bytes.
+
+    Parameters
+    ----------
+    path : str or Path
+    scale : MapScale
+    """
+    write_arrays(path, scale.as_arrays())
+
+
+def read_map_scale(data: bytes, name: str) -> MapScale:
+    """Read a scale from the bytes of its file.
+
+    Parameters
+    ----------
+    data : bytes
+    name : str
+        Of the file, for error messages.
+
+    Returns
+    -------
+    MapScale
+
+    Raises
+    ------
+    ModelsError
+        If the content is not a scale.
+    """
+    with vouched_arrays(data, name, "scale of maps") as arrays:
+        return MapScale.of_arrays(arrays)

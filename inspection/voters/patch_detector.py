@@ -137,7 +137,7 @@ def write_patch_detector(path: str | Path, detector: PatchDetector) -> None:
     detector : PatchDetector
     """
     arrays = {key: np.array(getattr(detector, key)) for key in _SETTINGS}
-    arrays |= {"quantiles": detector.scale.quantiles, "peak": np.array(detector.scale.peak)}
+    arrays |= detector.scale.as_arrays()
     arrays["n_memories"] = np.array(len(detector.memories))
     for number, memory in enumerate(detector.memories):
         arrays |= {f"{key}_{number}": getattr(memory, key) for key in _KEYS}
@@ -165,6 +165,5 @@ def read_patch_detector(data: bytes, name: str) -> PatchDetector:
     with vouched_arrays(data, name, "patch memory") as arrays:
         n_memories = int(arrays["n_memories"])
         memories = (PatchMemory(*(arrays[f"{key}_{number}"] for key in _KEYS)) for number in range(n_memories))
-        scale = MapScale(arrays["quantiles"], float(arrays["peak"]))
         top_share, slope, intercept = (float(arrays[key]) for key in _SETTINGS)
-        return PatchDetector(tuple(memories), top_share, slope, intercept, scale)
+        return PatchDetector(tuple(memories), top_share, slope, intercept, MapScale.of_arrays(arrays))

@@ -15,7 +15,7 @@ def map_of(*spots: tuple[slice | int, slice | int, float], shape=(10, 10), size=
     rarity = np.zeros(shape, np.float32)
     for rows, columns, value in spots:
         rarity[rows, columns] = value
-    return DefectMap({"a": rarity}, PEAK, *size)
+    return DefectMap({"a": rarity}, ("a",), PEAK, *size)
 
 
 def test_a_region_lies_where_the_map_is_lit():
@@ -60,14 +60,16 @@ def test_a_region_is_as_far_as_it_is_lit():
     assert surrounded.regions[0].share > 2 * alone.regions[0].share
 
 
-def test_the_map_of_all_is_their_mean_at_the_finest_grid():
+def test_the_map_is_the_mean_of_the_voters_that_count_at_their_finest_grid():
     fine, coarse = np.zeros((8, 8), np.float32), np.full((4, 4), 2.0, np.float32)
     fine[0, 0] = 6.0
-    defect_map = DefectMap({"a": fine, "b": coarse}, PEAK, 64, 64)
+    by_voter = {"a": fine, "b": coarse, "c": np.full((16, 16), 9.0, np.float32)}
+    defect_map = DefectMap(by_voter, ("a", "b"), PEAK, 64, 64)
     expected = np.full((8, 8), 1.0)
     expected[0, 0] = 4.0
     np.testing.assert_allclose(defect_map.rarity, expected)
     assert defect_map.resized(8, 8, "b").tolist() == np.full((8, 8), 2.0).tolist()
+    assert defect_map.resized(8, 8, "c").tolist() == np.full((8, 8), 9.0).tolist(), "not averaged, and there to be seen"
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 5), (100, 7)])
@@ -115,7 +117,7 @@ def test_opacity_and_rarity_show(gap=20):
 
 
 def test_one_voter_alone_is_shown_without_frames():
-    both = DefectMap({"a": map_of((5, 5, 9.0)).rarity, "b": np.zeros((10, 10), np.float32)}, PEAK, 200, 400)
+    both = DefectMap({"a": map_of((5, 5, 9.0)).rarity, "b": np.zeros((10, 10), np.float32)}, ("a", "b"), PEAK, 200, 400)
     assert np.array_equal(draw_map(GREY, both, voter="b"), GREY)
     assert not np.array_equal(draw_map(GREY, both, voter="a"), GREY)
 

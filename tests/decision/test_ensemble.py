@@ -36,7 +36,7 @@ def fixed_versions(monkeypatch):
 
 def card(name: str, backbone: str = "") -> dict:
     """The card of a network, or of a classifier on a backbone."""
-    names = {"network": f"{name}.onnx"}
+    names = {"network": f"{name}.onnx", "map_scale": f"{name}_map_scale.npz"}
     if backbone:
         names = {"network": f"backbones/{backbone}.onnx", "classifier": f"{name}.pkl", "scaler": f"{name}_scaler.pkl"}
     files = {role: {"path": path, "sha256": "0" * 64} for role, path in names.items()}
@@ -68,7 +68,7 @@ def parse(content) -> ensemble_file.Ensemble:
 def test_content():
     rules = rules_of([1.23456789, 0], "weighted", (0.5, 0.7654321), POINT)
     assert content_of(rules, plugins=["json"]) == {
-        "format": 5,
+        "format": 6,
         "classes": ["non_defective", "defective"],
         "voting": "weighted",
         "threshold": 0.4,
@@ -178,7 +178,7 @@ def test_any_damage_is_one_error_or_none(rules):
         (("voters", 0, "weight"), -1, "voters.0.weight: input should be greater than or equal to 0"),
         (("voters", 0, "coefficient"), float("nan"), "voters.0.coefficient: input should be a finite number"),
         (("voters", 0, "files"), {}, "voters.0: files lacks the role network"),
-        (("voters", 1, "files", "memory"), {"path": "b.npz", "sha256": "4" * 64}, "a classifier or a memory, not both"),
+        (("voters", 1, "files", "memory"), {"path": "b.npz", "sha256": "4" * 64}, "voters.1: files must hold one of"),
         (("voters", 0, "files", "network", "path"), "../a.onnx", "voters.0.files.network.path: must be a path inside"),
         (("voters", 0, "files", "network", "sha256"), "A" * 64, "voters.0.files.network.sha256: string should match"),
         (("voters", 0, "files", "network", "path"), "b_svm.pkl", None),
@@ -214,12 +214,12 @@ def test_the_message_names_the_key(path, value, message):
         (b"{}", "is damaged: format: field required"),
         (
             b'{"format": 3}',
-            "is of format 3, written by an earlier version; this version reads format 5: run `dvc repro`",
+            "is of format 3, written by an earlier version; this version reads format 6: run `dvc repro`",
         ),
-        (b'{"format": 99}', "is of another format; this version reads format 5: run `dvc repro`"),
-        (b'{"format": "5"}', "is of another format"),
+        (b'{"format": 99}', "is of another format; this version reads format 6: run `dvc repro`"),
+        (b'{"format": "6"}', "is of another format"),
         (b'{"format": true}', "is of another format"),
-        (b'{"format": 5.0}', "is of another format"),
+        (b'{"format": 6.0}', "is of another format"),
         (b'{"format": ' + b"9" * 5000 + b"}", "models/ensemble.json is "),
         (b"[" * 100_000, "is damaged: invalid JSON"),
     ],
@@ -292,6 +292,16 @@ def test_rules_know_whether_a_defect_was_seen(n_defects, knows_defects):
     assert ensemble.rules().knows_defects == knows_defects
 
 
+@pytest.mark.parametrize("roles", [(), ("classifier", "scaler", "memory"), ("memory", "map_scale")])
+def test_a_voter_is_of_one_kind(roles):
+    content = content_of(WHOLE["vote"])
+    files = content["voters"][0]["files"]
+    del files["map_scale"]
+    files |= {role: {"path": f"a.{role}", "sha256": "0" * 64} for role in roles}
+    with pytest.raises(ModelsError, match="voters.0: files must hold one of classifier, memory, map_scale"):
+        parse(content)
+
+
 def test_one_promise_alone_has_a_confidence():
     for rates in ({"max_escape_rate": None}, {"max_overkill_rate": None}):
         content = content_of(WHOLE["point"])
@@ -315,7 +325,7 @@ def test_each_network_runs_once_for_all_that_look_at_it():
         }
 
     cards = [
-        card_of("cnn", "cnn.onnx"),
+        card_of("cnn", "cnn.onnx", "state_dict", "map_scale"),
         card_of("svm", "c.onnx", "classifier", "scaler"),
         card_of("forest", "c.onnx", "classifier", "scaler"),
         card_of("patches", "c.onnx", "memory"),
@@ -323,7 +333,7 @@ def test_each_network_runs_once_for_all_that_look_at_it():
     ]
     ensemble = describe_ensemble(cards, rules_of([1.0] * 5), DATA, AS_STORED, GUARD)
     assert ensemble.outputs_wanted() == {
-        "cnn.onnx": ("defect_proba",),
+        "cnn.onnx": ("defect_proba", "defect_map"),
         "c.onnx": ("features", "patch_map"),
         "c_large.onnx": ("patch_map",),
         # No voter looks through it, but the guard does.

@@ -29,6 +29,7 @@ from inspection.labels import TEST, TRAIN
 from inspection.networks.onnx_models import BATCH_SIZE, OnnxModel
 from inspection.reports.tables.defect_maps import read_maps
 from inspection.voters.features import read_features
+from inspection.voters.map_scale import LIT, read_map_scale
 from tests.conftest import ROOT
 from tests.operating_points import NO_OVERKILL
 from tests.parts import draw_part, encode, save_twelve_bits
@@ -85,7 +86,9 @@ def test_a_map_comes_with_every_verdict_of_a_detector(detecting_project):
     together = list(inspector.inspect_many(("part.png", partial(encode, part)) for part in parts))
     for (width, height), one, other in zip(sizes, alone, together, strict=True):
         assert (one.defect_map.height, one.defect_map.width) == (height, width)
-        assert one.defect_map.by_voter.keys() == {f"{BACKBONE}_patch_memory"}
+        assert one.defect_map.by_voter.keys() == {"baseline_cnn", f"{BACKBONE}_patch_memory"}
+        assert one.defect_map.averaged == (f"{BACKBONE}_patch_memory",), "where there is a detector, it shows the place"
+        assert one.defect_map.peak == inspector._scales[f"{BACKBONE}_patch_memory"].peak
         np.testing.assert_allclose(one.defect_map.rarity, other.defect_map.rarity, atol=1e-4)
         assert (one.verdict, one.cause, one.regions) == (other.verdict, other.cause, other.regions)
         assert one.defect_proba == pytest.approx(other.defect_proba, abs=1e-6)
@@ -93,8 +96,41 @@ def test_a_map_comes_with_every_verdict_of_a_detector(detecting_project):
         assert "defect_map" not in one.as_dict()
 
 
-def test_without_a_detector_there_is_no_map(inspector):
+def test_without_a_detector_the_map_is_that_of_the_network(models_folder, inspector):
+    part = draw_part(901, is_defective=True)
+    defect_map = inspector.inspect(encode(part)).defect_map
+    assert inspector.map_voters == defect_map.averaged == tuple(defect_map.by_voter) == ("baseline_cnn",)
+    model = OnnxModel((models_folder / "baseline_cnn.onnx").read_bytes(), "baseline_cnn")
+    scale = read_map_scale((models_folder / "baseline_cnn_map_scale.npz").read_bytes(), "scale")
+    raw = model.run(resize(np.asarray(part.convert("RGB")), model.image_size)[np.newaxis], "defect_map")
+    np.testing.assert_allclose(defect_map.rarity, scale.rarity(raw[0]), atol=1e-5)
+    assert defect_map.peak == scale.peak
+
+
+def test_the_scale_is_that_of_good_training_photographs_out_of_fold(tiny_project, models_folder, inspector):
+    """The members have seen most of what they are averaged on here, so no more than its share is lit."""
+    manifest = read_manifest(tiny_project / "data" / "manifest.csv")
+    good = manifest[(manifest["split"] == TRAIN) & (manifest["label"] == 0)]
+    measured = inspector.measure(decode_file(tiny_project / path).pixels for path in good["path"])
+    rarity = np.stack([one.rarity for one in measured.defect_maps])
+    # A twentieth or so of the photographs may reach the peak; a scale of other maps would light all or nothing.
+    assert np.mean(rarity >= LIT) < 0.01
+    assert 0.3 < np.median(rarity.max(axis=(1, 2))) < LIT
+    assert np.mean([bool(one.regions) for one in measured.defect_maps]) <= 0.1
+
+
+def test_maps_of_the_network_are_measured_and_almost_empty_on_good_parts(tiny_project):
+    metrics = json.loads((tiny_project / "metrics" / "localisation.json").read_text(encoding="utf-8"))
+    assert (metrics["n_maps"], metrics["n_good"], metrics["voters"]) == (16, 8, ["baseline_cnn"])
+    assert metrics["lit_share"] < 0.02
+
+
+def test_classifiers_alone_give_no_map(own_models):
+    voters = read_description(own_models)["voters"]
+    change_description(own_models, voters=[voter for voter in voters if voter["name"] != "baseline_cnn"])
+    inspector = Inspector(own_models)
     verdict = inspector.inspect(encode(draw_part(901, is_defective=True)))
+    assert inspector.map_voters == ()
     assert verdict.defect_map is None
     assert (verdict.regions, verdict.whereabouts, verdict.as_dict()["regions"]) == ((), "", None)
 
@@ -112,7 +148,7 @@ class TestGoodPartsAlone:
         point = inspector.rules.operating_point
         assert (point.max_escape_rate, point.max_overkill_rate, point.n_defects) == (None, 0.1, 0)
         assert not inspector.rules.knows_defects
-        for name in ("baseline_cnn.onnx", f"{BACKBONE}_svm.pkl"):
+        for name in ("baseline_cnn.onnx", "baseline_cnn_map_scale.npz", f"{BACKBONE}_svm.pkl"):
             assert (good_parts_project / "models" / name).read_bytes() == b""
         curves = good_parts_project / "metrics" / "cnn" / "baseline_cnn" / "plots" / "metrics"
         assert [path.name for path in curves.iterdir()] == ["train_loss.tsv"], "git keeps no empty folder"
@@ -374,9 +410,27 @@ class TestModelsFolder:
         with pytest.raises(ModelsError, match="guard.npz is not a guard .* delete it and run `dvc repro`"):
             Inspector(own_models)
 
+    def test_another_scale_of_maps_than_the_one_vouched_for(self, own_models):
+        data = (own_models / "baseline_cnn_map_scale.npz").read_bytes()
+        (own_models / "baseline_cnn_map_scale.npz").write_bytes(data[:-1] + b"x")
+        with pytest.raises(ModelsError, match="baseline_cnn_map_scale.npz is not the file ensemble.json vouches for"):
+            Inspector(own_models)
+
+    def test_a_vouched_file_that_is_no_scale(self, own_models):
+        (own_models / "baseline_cnn_map_scale.npz").write_bytes(b"something else")
+        voters = read_description(own_models)["voters"]
+        voters[0]["files"]["map_scale"]["sha256"] = sha256_file(own_models / "baseline_cnn_map_scale.npz")
+        change_description(own_models, voters=voters)
+        with pytest.raises(ModelsError, match="baseline_cnn_map_scale.npz is not a scale of maps .* delete it and run"):
+            Inspector(own_models)
+
     @pytest.mark.parametrize(
-        "name", [f"{BACKBONE}_svm.pkl", f"{BACKBONE}_svm_scaler.pkl", "baseline_cnn.onnx", "guard.npz"]
-    )
+        "name",
+        [
+            f"{BACKBONE}_svm.pkl", f"{BACKBONE}_svm_scaler.pkl", "baseline_cnn.onnx", "baseline_cnn_map_scale.npz",
+            "guard.npz",
+        ],
+    )  # fmt: skip
     def test_missing_file_is_named(self, own_models, name):
         (own_models / name).unlink()
         with pytest.raises(ModelsError, match=f"{name}.*dvc repro"):

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inspection.decision.operating_point import OperatingPoint
-from inspection.decision.wording import percent, percent_distinct, setting, threshold_words
+from inspection.decision.wording import averaged_words, percent, percent_distinct, setting, threshold_words
 
 POINT = OperatingPoint(0.12, 0.62, 0.05, 0.95, 148, 3)
 
@@ -79,3 +79,15 @@ def test_no_two_different_numbers_ever_look_the_same(first, second, proba):
     pass_below, fail_from = sorted((first, second))
     shown = threshold_words(replace(POINT, pass_below=pass_below, fail_from=fail_from), proba)
     assert len(set(shown)) == len({pass_below, fail_from, proba})
+
+
+@pytest.mark.parametrize(
+    ("voters", "words"),
+    [
+        (["a"], "that of a"),
+        (("a", "b"), "the mean of those of a and b"),
+        (["a", "b", "c"], "the mean of those of a, b and c"),
+    ],
+)
+def test_whose_map_a_map_is(voters, words):
+    assert averaged_words(voters) == words

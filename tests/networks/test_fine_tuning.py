@@ -17,7 +17,7 @@ from torch.nn import functional
 from inspection.config import AugmentParams, CnnParams, FineTuningParams
 from inspection.errors import ConfigError
 from inspection.networks.architectures import make_recipe
-from inspection.networks.cnn import FLIPS, save_cnn
+from inspection.networks.cnn import FLIPS, AveragedCNN, save_cnn
 from inspection.networks.fine_tuning import FineTuning, _orientations
 from inspection.networks.onnx_models import OnnxModel
 from inspection.networks.recipes import BaselineRecipe
@@ -90,12 +90,13 @@ def test_stem_and_tail_together_are_the_pretrained_network(recipe):
         maps = recipe.stem(pixels)
         # timm's own forward pass; these weights expect pixels in [-1, 1].
         expected = load_pretrained(NAME).network.forward_features(pixels / 127.5 - 1)
-        found = recipe.make().eval().forward_features(maps)
-        whole = recipe.average([recipe.make()])(pixels.permute(0, 2, 3, 1).to(torch.uint8))[1]
+        tail = recipe.make().eval()
+        found = tail.forward_features(maps)
+        whole = AveragedCNN([tail], recipe.stem, flips=False)(pixels.permute(0, 2, 3, 1).to(torch.uint8))[1]
     assert maps.shape == (3, 80, SIZE // 16, SIZE // 16)
     assert found.std() > 0.1, "not all the same"
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
-    torch.testing.assert_close(whole, expected, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(whole, tail.contributions(expected).detach(), atol=1e-4, rtol=1e-4)
 
 
 def test_maps_are_those_of_every_orientation(recipe, images, data):
@@ -210,7 +211,9 @@ def test_what_is_saved_says_what_the_networks_say(recipe, data, trained, images,
     with torch.inference_mode():
         proba, maps = network(pixels)
         assert torch.equal(loaded(pixels)[0], proba)
-    np.testing.assert_allclose(model.run(images[N_TRAIN:][:3], "feature_map"), maps[:3], atol=1e-3, rtol=1e-3)
+    np.testing.assert_allclose(model.run(images[N_TRAIN:][:3], "defect_map"), maps[:3], atol=1e-3, rtol=1e-3)
+    raw = [log_odds(recipe, tail, new.prepared, new.rows) for tail in (trained, other)]
+    np.testing.assert_allclose(maps.mean((1, 2)), 0.6 * np.mean(raw, axis=0) - 0.8, atol=1e-2)
 
 
 def test_the_stem_is_saved_once_for_all_members(recipe, trained):

@@ -16,6 +16,7 @@ from inspection.networks.training import (
     LabelledImages,
     average_proba,
     calibrate,
+    contributions,
     log_odds,
     train_across_parts,
     train_network,
@@ -225,7 +226,7 @@ def across_parts(data):
 
 
 def test_each_part_is_scored_by_the_member_that_did_not_see_it(data, across_parts):
-    train, raw, (averaged, out_of_fold, _) = data[0], np.empty(80), across_parts
+    train, raw, (averaged, out_of_fold, *_) = data[0], np.empty(80), across_parts
     assert len(averaged.members) == 2
     for part, member in enumerate(averaged.members):
         # What is scored is what is served: the member is the network trained on the other part.
@@ -234,6 +235,24 @@ def test_each_part_is_scored_by_the_member_that_did_not_see_it(data, across_part
     slope, intercept = fit_logistic(raw.reshape(-1, 1), train.labels, train.weights)
     assert averaged.calibration.tolist() == pytest.approx([slope[0], intercept], rel=1e-5)
     np.testing.assert_allclose(out_of_fold, expit(slope[0] * raw + intercept), atol=1e-6)
+
+
+def test_each_map_is_that_of_the_member_that_did_not_see_the_photograph(data, across_parts):
+    averaged, out_of_fold, maps, _ = across_parts
+    # Of one member the mean of the map is the log odds, so only the right member and photograph give these.
+    np.testing.assert_allclose(expit(maps.mean((1, 2))), out_of_fold, atol=1e-5)
+    slope, intercept = averaged.calibration.tolist()
+    for part, member in enumerate(averaged.members):
+        rows = data[0].rows[part == PARTS]
+        expected = slope * contributions(FEW_EPOCHS, member, data[0].prepared, rows) + intercept
+        np.testing.assert_allclose(maps[part == PARTS], expected, atol=1e-6)
+    images = torch.from_numpy(data[1].prepared)
+    of_members = [
+        slope * contributions(FEW_EPOCHS, member, data[1].prepared, data[1].rows) + intercept
+        for member in averaged.members
+    ]
+    with torch.inference_mode():
+        np.testing.assert_allclose(averaged(images)[1], np.mean(of_members, axis=0), atol=1e-4)
 
 
 def test_what_is_served_is_the_mean_of_the_members(data, across_parts):
@@ -250,7 +269,7 @@ def test_what_is_served_is_the_mean_of_the_members(data, across_parts):
 
 
 def test_every_epoch_is_reported_with_the_part_left_out(across_parts):
-    reported = across_parts[2]
+    reported = across_parts[3]
     assert [part for part, _ in reported] == [0] * 2 + [1] * 2
     assert [scores.epoch for _, scores in reported] == [1, 2] * 2
     assert [bool(np.isnan(scores.held_out_loss)) for _, scores in reported] == [True, False] + [True] * 2
@@ -258,6 +277,7 @@ def test_every_epoch_is_reported_with_the_part_left_out(across_parts):
 
 
 def test_nobody_watching_changes_nothing(data, across_parts):
-    network, out_of_fold = train_across_parts(FEW_EPOCHS, data[0], PARTS, 0)
+    network, out_of_fold, maps = train_across_parts(FEW_EPOCHS, data[0], PARTS, 0)
     np.testing.assert_array_equal(out_of_fold, across_parts[1])
+    np.testing.assert_array_equal(maps, across_parts[2])
     assert_same_weights(network, across_parts[0])

@@ -129,7 +129,7 @@ def test_without_defects_overkill_alone_is_promised(tmp_path):
     assert "4 of which fail by models that did not see them. Nothing is promised of the defects that pass." in text
 
 
-MAPS = {"n_maps": 9, "lit_share": 0.0004, "region_rate_good": 0.05, "n_masks": 0}
+MAPS = {"n_maps": 9, "voters": ["a", "b"], "lit_share": 0.0004, "region_rate_good": 0.05, "n_masks": 0}
 
 
 def test_maps_are_measured_where_there_are_masks(tmp_path):
@@ -137,6 +137,7 @@ def test_maps_are_measured_where_there_are_masks(tmp_path):
     assert where.text.startswith("No voter of this run gives a map.")
     assert where.parts == ()
     where = sections_of(tmp_path, maps=MAPS)[TITLES[3]]
+    assert where.text.startswith("The map is the mean of those of a and b.")
     assert "Of the area of good test images 0.04% is coloured, and 5.0% of them show a frame." in where.text
     assert [type(part) for part in where.parts] == [Picture]
     metrics = {"n_masks": 4, "n_regions": 6, "pixel_auroc": 0.9, "pixel_auroc_low": 0.8, "pixel_auroc_high": 0.95}

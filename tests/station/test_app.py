@@ -26,6 +26,7 @@ from inspection.station import demo, page, photograph
 from inspection.station.presentation import likeness_words
 from tests.operating_points import NO_OVERKILL
 from tests.parts import draw_part, encode, save_twelve_bits
+from tests.project import BACKBONE
 
 ROOT = Path(__file__).parents[2]
 APP = ROOT / "streamlit_app.py"
@@ -569,8 +570,9 @@ def test_a_camera_of_twelve_bits_is_shown_and_judged_as_in_training(open_viewer,
     app = open_viewer(models)
     upload(app, PART)
     eight = picture_url(app)
-    analyze(app, twelve_bits, "twelve.png")
+    upload(app, twelve_bits, "twelve.png")
     assert picture_url(app) == eight, "the same picture, though not the same file"
+    press(app, "Analyze Image")
     assert_shows(app, Inspector(models).inspect(twelve_bits))
     assert_shows(app, Inspector(models).inspect(PART))
 
@@ -718,8 +720,25 @@ def test_the_map_is_laid_over_the_photograph_and_can_be_taken_off(open_viewer, d
     assert not app.exception
 
 
-def test_no_map_is_promised_where_no_voter_gives_one(open_viewer, models_folder):
+def test_the_page_says_whose_map_it_shows(open_viewer, models_folder, detecting_project):
     app = open_viewer(models_folder)
+    analyze(app, PART)
+    assert "The map is that of baseline_cnn." in text_of(html_of(app, "map-key")[0])
+    assert not [box for box in app.selectbox if box.label == "Map of"], "there is nothing to choose"
+    app = open_viewer(detecting_project / "models")
+    analyze(app, PART)
+    assert f"The map is that of {BACKBONE}_patch_memory." in text_of(html_of(app, "map-key")[0])
+    [chosen] = [box for box in app.selectbox if box.label == "Map of"]
+    assert chosen.options == ["the ensemble", "baseline_cnn", f"{BACKBONE}_patch_memory"]
+    chosen.set_value("baseline_cnn").run()
+    assert "The map is that of baseline_cnn." in text_of(html_of(app, "map-key")[0])
+
+
+def test_no_map_is_promised_where_no_voter_gives_one(open_viewer, own_models):
+    description = json.loads((own_models / "ensemble.json").read_text(encoding="utf-8"))
+    description["voters"] = [voter for voter in description["voters"] if voter["name"] != "baseline_cnn"]
+    (own_models / "ensemble.json").write_text(json.dumps(description), encoding="utf-8")
+    app = open_viewer(own_models)
     analyze(app, PART)
     assert not app.checkbox
     assert not app.slider

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from inspection.voters.map_scale import LIT, MOST, MapScale
+from inspection.errors import ModelsError
+from inspection.files import sha256_file
+from inspection.voters.map_scale import LIT, MOST, RARITIES, MapScale, read_map_scale, write_map_scale
 
 
 @pytest.fixture(scope="module")
@@ -44,3 +46,68 @@ def test_parts_that_are_all_the_same(shape):
     assert scale.rarity(np.array([0.2])) == [0]
     assert scale.rarity(np.array([0.26])) == [MOST]
     assert LIT <= scale.peak <= MOST
+
+
+def test_rarities_that_few_patches_cannot_tell_follow_their_last_decade():
+    """Of 100 patches, exponential with a decade of 2: rarity 2 is the rarest they tell, and 4 lies two decades on."""
+    values = -2 * np.log10(1 - np.linspace(0, 1, 101)[:-1]).astype(np.float32)
+    scale = MapScale.fit(values.reshape(4, 5, 5))
+    told = RARITIES <= 2
+    np.testing.assert_allclose(scale.quantiles[told], np.quantile(values, 1 - 10 ** -RARITIES[told]), rtol=1e-5)
+    of_one, of_two, of_three, of_four = scale.quantiles[[10, 20, 30, 40]]
+    assert of_three - of_two == pytest.approx(of_two - of_one, rel=1e-4)
+    assert of_four - of_three == pytest.approx(of_two - of_one, rel=1e-4)
+    # The same on from there.
+    assert scale.rarity(np.array([of_four + 0.5 * (of_two - of_one)])) == pytest.approx([4.5], abs=1e-3)
+
+
+def test_few_good_photographs_light_no_more_of_others():
+    """Small maps of few photographs: of others, hardly more than one place in a thousand is lit, whatever was drawn."""
+    random, lit = np.random.default_rng(0), []
+    others = random.exponential(size=100_000)
+    for _ in range(200):
+        scale = MapScale.fit(random.exponential(size=(20, 3, 3)).astype(np.float32))
+        lit.append(np.mean(scale.rarity(others) >= LIT))
+    assert np.median(lit) < 0.004
+
+
+def test_a_file_says_what_was_written(scale, tmp_path):
+    write_map_scale(tmp_path / "a.npz", scale)
+    read = read_map_scale((tmp_path / "a.npz").read_bytes(), "a.npz")
+    np.testing.assert_array_equal(read.quantiles, scale.quantiles)
+    assert read.peak == scale.peak
+    write_map_scale(tmp_path / "b.npz", MapScale(read.quantiles, read.peak))
+    assert sha256_file(tmp_path / "a.npz") == sha256_file(tmp_path / "b.npz")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: b"",
+        lambda content: content[: len(content) // 2],
+        lambda content: content.replace(b"quantiles", b"quantitys"),
+    ],
+    ids=["empty", "cut short", "other arrays"],
+)
+def test_a_damaged_file_is_named(scale, tmp_path, damage):
+    write_map_scale(tmp_path / "a.npz", scale)
+    content = damage((tmp_path / "a.npz").read_bytes())
+    with pytest.raises(ModelsError, match=r"^a\.npz is not a scale of maps \(.*\); delete it and run `dvc repro`\.$"):
+        read_map_scale(content, "a.npz")
+
+
+@pytest.mark.parametrize(
+    ("quantiles", "peak"),
+    [
+        (np.zeros(3, np.float32), 4.0),
+        (-RARITIES, 4.0),
+        (RARITIES + np.nan, 4.0),
+        (RARITIES, 0.5),
+        (RARITIES, np.nan),
+    ],
+    ids=["too few", "falling", "no numbers", "a peak below what is lit", "no peak"],
+)
+def test_numbers_that_are_no_scale(quantiles, peak, tmp_path):
+    write_map_scale(tmp_path / "a.npz", MapScale(quantiles, peak))
+    with pytest.raises(ModelsError, match=r"^a\.npz is not a scale of maps"):
+        read_map_scale((tmp_path / "a.npz").read_bytes(), "a.npz")

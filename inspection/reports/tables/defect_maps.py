@@ -18,7 +18,7 @@ from inspection.reports.tables.reading import read_table
 from inspection.voters.map_scale import LIT
 
 _OF_ALL = "ensemble"
-"""In the place of a voter's name: the mean of all maps."""
+"""In the place of a voter's name: the mean map."""
 
 
 def read_masks(path: str | Path) -> pd.DataFrame:
@@ -56,8 +56,8 @@ def summarise_maps(defect_maps: Sequence[DefectMap], rows: pd.DataFrame, masks: 
     Returns
     -------
     dict
-        ``n_maps``; with maps also ``region_rate_good`` (share of good photographs on which a region is framed) and what
-        `summarise_lit_share` at `LIT` and `summarise_localisation` return.
+        ``n_maps``; with maps also ``voters`` (whose mean they are), ``region_rate_good`` (share of good photographs on
+        which a region is framed) and what `summarise_lit_share` at `LIT` and `summarise_localisation` return.
 
     Raises
     ------
@@ -78,6 +78,7 @@ def summarise_maps(defect_maps: Sequence[DefectMap], rows: pd.DataFrame, masks: 
     framed = [bool(one.regions) for one, good in zip(defect_maps, is_good, strict=True) if good]
     return {
         "n_maps": len(defect_maps),
+        "voters": list(defect_maps[0].averaged),
         "region_rate_good": round(float(np.mean(framed)), DIGITS),
         **summarise_lit_share(counts, rows, LIT),
         **summarise_localisation(counts, rows),
@@ -130,7 +131,7 @@ def read_maps(path: str | Path) -> Mapping[str, DefectMap]:
             parts = np.split(arrays["rarity"].astype(np.float32), ends) if len(arrays["shapes"]) else []
             lines = zip(arrays["paths"], arrays["shapes"], arrays["sizes"], arrays["peaks"], parts, strict=True)
             return {
-                str(name): DefectMap({_OF_ALL: part.reshape(shape)}, float(peak), int(size[0]), int(size[1]))
+                str(name): DefectMap({_OF_ALL: part.reshape(shape)}, (_OF_ALL,), float(peak), *map(int, size))
                 for name, shape, size, peak, part in lines
             }
     except DAMAGED_ARRAYS_ERRORS as problem:
