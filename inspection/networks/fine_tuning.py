@@ -16,7 +16,7 @@ from inspection.networks.cnn import FLIPS, AveragedCNN, MemberCNN
 from inspection.networks.graph import Layer, bottlenecks, cut_out, extract_layers
 from inspection.networks.onnx_export import export_onnx
 from inspection.networks.onnx_models import BATCH_SIZE, OnnxModel
-from inspection.networks.pretrained import as_map, last_with_positions
+from inspection.networks.pretrained import Normalising, as_map, last_with_positions
 from inspection.networks.recipes import Progress, Recipe
 from inspection.networks.scratch import ScratchArray
 from inspection.networks.sources import PretrainedNetwork
@@ -26,7 +26,7 @@ _STRIDE = 16
 edges and texture, which are alike everywhere, and they take most of the time."""
 
 
-class Stem(nn.Module):
+class Stem(Normalising):
     """Normalisation and the frozen layers.
 
     Parameters
@@ -37,13 +37,9 @@ class Stem(nn.Module):
     """
 
     def __init__(self, pretrained: PretrainedNetwork, layer: str):
-        super().__init__()
+        super().__init__(pretrained)
         self._layer = layer
         self._extractor = extract_layers(pretrained.network, [layer])
-        self._mean: Tensor
-        self._std: Tensor
-        self.register_buffer("_mean", 255 * torch.tensor(pretrained.mean).view(1, 3, 1, 1))
-        self.register_buffer("_std", 255 * torch.tensor(pretrained.std).view(1, 3, 1, 1))
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Return the output of the last frozen layer.
@@ -53,7 +49,7 @@ class Stem(nn.Module):
         pixels : Tensor of float32, shape (n_images, 3, size, size), in [0, 255]
             RGB.
         """
-        maps: Tensor = self._extractor((pixels - self._mean) / self._std)[self._layer]
+        maps: Tensor = self._extractor(self.normalise(pixels))[self._layer]
         return maps
 
 

@@ -116,7 +116,37 @@ def build_feature_network(name: str, params: FeatureParams, patches: PatchParams
     return FeatureNetwork(pretrained, layers, params.pooling, params.flips, name, of_patches)
 
 
-class CutNetwork(torch.nn.Module):
+class Normalising(torch.nn.Module):
+    """What gives a pretrained network photographs as it expects them.
+
+    Parameters
+    ----------
+    pretrained : PretrainedNetwork
+    """
+
+    def __init__(self, pretrained: PretrainedNetwork):
+        super().__init__()
+        self._mean: Tensor
+        self._std: Tensor
+        self.register_buffer("_mean", 255 * torch.tensor(pretrained.mean).view(1, 3, 1, 1))
+        self.register_buffer("_std", 255 * torch.tensor(pretrained.std).view(1, 3, 1, 1))
+
+    def normalise(self, pixels: Tensor) -> Tensor:
+        """Return photographs as the network expects them.
+
+        Parameters
+        ----------
+        pixels : Tensor of float32, shape (n_images, 3, size, size), in [0, 255]
+            RGB.
+
+        Returns
+        -------
+        Tensor of float32, same shape
+        """
+        return (pixels - self._mean) / self._std
+
+
+class CutNetwork(Normalising):
     """Normalisation and a backbone up to the layers wanted.
 
     Parameters
@@ -133,7 +163,7 @@ class CutNetwork(torch.nn.Module):
     """
 
     def __init__(self, pretrained: PretrainedNetwork, layers: Mapping[str, Sequence[str]]):
-        super().__init__()
+        super().__init__(pretrained)
         try:
             self._nodes = output_nodes(pretrained.network, chain(*layers.values()))
             self._extractor = extract_layers(pretrained.network, list(dict.fromkeys(self._nodes.values())))
@@ -141,24 +171,6 @@ class CutNetwork(torch.nn.Module):
             named = [setting for setting, names in layers.items() if any(repr(name) in str(problem) for name in names)]
             raise ConfigError(f"{' and '.join(named or layers)}: {problem}") from problem
         self.provenance = pretrained.provenance
-        self._mean: Tensor
-        self._std: Tensor
-        self.register_buffer("_mean", 255 * torch.tensor(pretrained.mean).view(1, 3, 1, 1))
-        self.register_buffer("_std", 255 * torch.tensor(pretrained.std).view(1, 3, 1, 1))
-
-    def normalise(self, images: Tensor) -> Tensor:
-        """Return photographs as the backbone expects them.
-
-        Parameters
-        ----------
-        images : Tensor of uint8, shape (n_images, size, size, 3)
-            RGB.
-
-        Returns
-        -------
-        Tensor of float32, shape (n_images, 3, size, size)
-        """
-        return (images.permute(0, 3, 1, 2).float() - self._mean) / self._std
 
     def maps(self, normalised: Tensor) -> dict[str, Tensor]:
         """Return the feature map of each layer, shape (n_images, n_channels, rows, columns).
@@ -194,7 +206,7 @@ class PatchNetwork(CutNetwork):
         images : Tensor of uint8, shape (n_images, size, size, 3)
             RGB.
         """
-        maps = self.maps(self.normalise(images))
+        maps = self.maps(self.normalise(images.permute(0, 3, 1, 2).float()))
         return (make_patch_map([maps[layer] for layer in self.layers], images.shape[1]),)
 
 
@@ -247,7 +259,7 @@ class FeatureNetwork(CutNetwork):
         patch_map : Tensor of float32, shape (n_images, rows, columns, n_channels)
             See `make_patch_map`; of the photographs as they lie.
         """
-        normalised = self.normalise(images)
+        normalised = self.normalise(images.permute(0, 3, 1, 2).float())
         # One batch of all views: a network per view would be a graph as many times larger to export, load and hold.
         maps = self.maps(torch.cat([normalised.flip(axes) if axes else normalised for axes in self._views]))
         pooled = torch.cat([_pool(maps[layer].flatten(2), how) for layer in self.layers for how in self.pooling], 1)

@@ -28,7 +28,8 @@ class TrainedFiles:
     kind : str
         ``cnn``, or the name of a classifier.
     files : dict of str to str
-        Role to file name below the models folder: ``network``, and ``classifier`` and ``scaler`` of a shallow voter.
+        Role to file name below the models folder: ``network``, and ``classifier`` and ``scaler`` of a shallow voter,
+        ``memory`` of a detector, ``map_scale`` of a network that votes itself.
     hyperparameters : dict of str to object
         Values a search chose; JSON can hold them.
     metrics : dict of str to float
