@@ -1,7 +1,7 @@
 """How should the maps of several voters become one?
 
-Run in a project whose source brings masks and whose training part holds defects (``data.supplied_split: redraw``),
-after ``dvc repro train-cnn train-detector``::
+Run in a project whose training part holds defects, with masks where they are to be found again
+(``data.supplied_split: redraw``), after ``dvc repro train-cnn train-detector``::
 
     python -m bench.map_combination
     python -m bench.map_combination --networks baseline_cnn efficientnet_lite0
@@ -9,7 +9,7 @@ after ``dvc repro train-cnn train-detector``::
 Test images stay out of it: every map is that of the member or memory that was made without the photograph, on the scale
 that good training photographs give it. The voters are those of params.yaml; each network is put beside the detectors on
 its own. A row is a set of voters and a way to combine their maps; the columns are those of `metrics/localisation.json`,
-and of the photographs with a mask the share on which a region overlaps it.
+the share of defective photographs with a region, and of those with a mask the share on which a region overlaps it.
 """
 
 import argparse
@@ -49,9 +49,10 @@ class Voter(NamedTuple):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--networks", nargs="+", help="instead of those of params.yaml")
-    params = load_params()
+    arguments = parser.parse_args()
+    params, rows = load_params(), read_training_rows("data/manifest.csv")
     load_plugins(params.plugins)
-    names, rows = parser.parse_args().networks or params.networks, read_training_rows("data/manifest.csv")
+    names = arguments.networks or params.networks
     is_good = (rows["label"] == NON_DEFECTIVE).to_numpy()
     networks = {name: on_scale(network_maps(name, rows, params), is_good, False) for name in names}
     detectors = {
@@ -62,8 +63,8 @@ def main() -> None:
     alone = [{name: voter} for name, voter in networks.items()]
     beside_detectors = [voters | detectors for voters in alone]
     sets = {", ".join(voters): voters for voters in [*alone, networks, detectors, *beside_detectors] if voters}
-    print("| voters | combined by |", " | ".join(COLUMNS), "| region overlaps mask |")
-    print("|---" * (len(COLUMNS) + 3) + "|", flush=True)
+    print("| voters | combined by |", " | ".join(COLUMNS), "| region_rate_defective | region overlaps mask |")
+    print("|---" * (len(COLUMNS) + 4) + "|", flush=True)
     decoding = Decoding.of(params.data.decoding)
     sizes = [decode_file(path, decoding).pixels.shape[:2] for path in rows["path"]]
     for title, voters in sets.items():
@@ -126,7 +127,7 @@ def combined(voters: Sequence[Voter], weights: np.ndarray, sizes: Sequence[tuple
 
 
 def measured(maps: list[DefectMap], rows: pd.DataFrame) -> list[float]:
-    """Return `COLUMNS`, and the share of the photographs with a mask on which a region overlaps it."""
+    """Return `COLUMNS` and the two shares after them, NaN where there is no mask."""
     table = read_masks("data/masks.csv")
     summary = summarise_maps(maps, rows, table)
     by_path = dict(zip(rows["path"], maps, strict=True))
@@ -137,7 +138,9 @@ def measured(maps: list[DefectMap], rows: pd.DataFrame) -> list[float]:
         if mask.any():
             boxes = [(slice(r.top, r.top + r.height), slice(r.left, r.left + r.width)) for r in one.regions]
             found.append(any(mask[box].any() for box in boxes))
-    return [summary[column] for column in COLUMNS] + [float(np.mean(found))]
+    framed = np.array([bool(one.regions) for one in maps])[rows["label"] != NON_DEFECTIVE]
+    shares = [float(np.mean(framed)), float(np.mean(found)) if found else np.nan]
+    return [summary.get(column, np.nan) for column in COLUMNS] + shares
 
 
 if __name__ == "__main__":

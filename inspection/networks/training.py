@@ -41,7 +41,7 @@ _SCORED_EPOCHS = 3
 
 @dataclass(frozen=True)
 class EpochScores:
-    """How one epoch went; losses are mean cross-entropies, in nats. What was held out is NaN where it was not scored."""
+    """How one epoch went; losses are mean cross-entropies, in nats. What was held out is NaN where not scored."""
 
     epoch: int
     train_loss: float
