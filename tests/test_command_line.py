@@ -94,7 +94,7 @@ def test_maps_are_written_beside_the_verdicts(detecting_project, tmp_path, capsy
         photograph, with_map = Image.open(path).convert("RGB"), Image.open(tmp_path / "maps" / "a" / f"{path.name}.png")
         assert photograph.size == with_map.size
         is_marked = "Unlike good parts: " in line
-        assert is_marked or "No place stands out from good parts." in line
+        assert is_marked or "On the map no place stands out from good parts." in line
         if is_marked:
             assert np.any(np.asarray(photograph) != np.asarray(with_map))
 

@@ -86,7 +86,7 @@ class Verdict:
         if self.defect_map is None:
             return ""
         if not self.regions:
-            return "No place stands out from good parts."
+            return "On the map no place stands out from good parts."
         named = [f"{region.place} ({percent(region.share)} of the picture)" for region in self.regions[:_MOST_PLACES]]
         further = len(self.regions) - len(named)
         return f"Unlike good parts: {', '.join(named)}{f', and {further} more' if further else ''}."
