@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from joblib import Parallel, delayed
 from scipy.cluster.hierarchy import DisjointSet
+from sklearn import config_context
 from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import gen_batches
@@ -51,6 +52,8 @@ MIN_PARALLEL = 300
 """Images from which starting further processes pays."""
 _ROUNDS = 2
 """The second one compares one image per group: more than ``N_NEIGHBOURS`` copies hide each other's neighbours."""
+_SEARCHED_MEBIBYTES = 64
+"""Of distances at once; their order takes as much again."""
 _BATCH = 64
 """Pairs that are laid over each other per task."""
 _MATCHED = 4096
@@ -162,7 +165,6 @@ def compare_neighbours(
     photographs: DisjointSet = DisjointSet(range(len(signatures)))
     pairs: list[Pair] = []
     planned: set[PositionPair] = set()
-    # Arrays of this size reach the processes as files that they map into memory, once.
     with Parallel(n_jobs=-1, return_as="generator") as parallel:
         for _ in range(_ROUNDS):
             representatives = np.unique(first_members(photographs))
@@ -196,8 +198,10 @@ def _find_candidates(
         return []
     vectors = StandardScaler().fit_transform(descriptors(signatures.spectra))[images]
     search = NearestNeighbors(n_neighbors=n_neighbours, metric="cosine", algorithm="brute").fit(vectors)
-    # Without an argument a row is not its own neighbour.
-    known = memory.recall(images, images[search.kneighbors(return_distance=False)])
+    with config_context(working_memory=_SEARCHED_MEBIBYTES):
+        # Without an argument a row is not its own neighbour.
+        nearest = search.kneighbors(return_distance=False)
+    known = memory.recall(images, images[nearest])
     is_new = np.isnan(known.similarities)
     _match_neighbours(signatures.spectra, known, is_new, memory.order, parallel, progress)
     memory.keep(known[is_new.any(axis=1)])

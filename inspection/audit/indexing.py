@@ -9,7 +9,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed
+from joblib import Parallel, delayed, effective_n_jobs
+from sklearn.utils import gen_batches
 
 from inspection.audit import signatures, spectra, squares
 from inspection.audit.copies import MIN_PARALLEL
@@ -24,6 +25,8 @@ from inspection.files import sha256_bytes
 DARK, BRIGHT = 5, 250
 """Grey levels up to and from which a pixel shows nothing."""
 
+_AT_ONCE = 1024
+"""Images that are looked at, or looked up, at once: what the cache holds of them is in memory twice."""
 _CODE = [sys.modules[__name__], signatures, spectra, squares, images, image_checks]
 _PACKAGES = ("numpy", "opencv-python-headless", "pillow", "scipy")
 
@@ -115,16 +118,17 @@ def index_images(
         From `inspection.data.sources`.
     decoding : Decoding
     progress : callable, optional
-        Wraps the iterable of images decoded; called with it, their number and what is done.
+        Wraps the iterable of images; called with it, their number and what is done.
     cache : ContentCache, optional
         For what a look at each file told.
     """
     records = records.sort_values("path", ignore_index=True)
     facts: list[Facts] = []
     unreadable: list[Unreadable] = []
-    signatures = Signatures.zeros(len(records))
-    looks = _look_at_all(records["path"].tolist(), decoding, progress, cache)
-    for path, look in zip(records["path"], looks, strict=True):
+    are_shared = len(records) >= MIN_PARALLEL and effective_n_jobs(-1) > 1
+    signatures = Signatures.zeros(len(records), are_shared)
+    looks = _look_at_all(records["path"].tolist(), decoding, cache)
+    for path, look in zip(records["path"], progress(looks, len(records), "reading images"), strict=True):
         if isinstance(look, ImageError):
             unreadable.append(Unreadable(path, str(look)))
         else:
@@ -159,28 +163,27 @@ def check_unreadable(indexed: IndexedImages, max_share: float) -> None:
         )
 
 
-def _look_at_all(
-    paths: list[str], decoding: Decoding, progress: Callable[..., Iterable], cache: ContentCache
-) -> Iterator[Look | ImageError]:
+def _look_at_all(paths: list[str], decoding: Decoding, cache: ContentCache) -> Iterator[Look | ImageError]:
     """Yield what `_look` tells of each file, from the cache where the file is known."""
     origin = describe_origin(_CODE, _PACKAGES, decoding)
-    fingerprints = [_fingerprint(path) for path in paths]
-    known = cache.read(origin, filter(None, fingerprints))
-    new = [path for path, fingerprint in zip(paths, fingerprints, strict=True) if fingerprint not in known]
-    # Processes: the decoder takes one image at a time.
-    decoded = Parallel(n_jobs=-1 if len(new) >= MIN_PARALLEL else 1, batch_size=16, return_as="generator")(
-        delayed(_look)(path, decoding) for path in new
-    )
-    looks, found = iter(progress(decoded, len(new), "reading images")), {}
-    for fingerprint in fingerprints:
-        if fingerprint in known:
-            yield _unpack(known[fingerprint])
-            continue
-        look = next(looks)
-        if not isinstance(look, ImageError):
-            found[look.facts.sha256] = _pack(look)
-        yield look
-    cache.write(origin, found)
+    for batch in gen_batches(len(paths), _AT_ONCE) if paths else ():
+        fingerprints = [_fingerprint(path) for path in paths[batch]]
+        known = cache.read(origin, filter(None, fingerprints))
+        new = [path for path, fingerprint in zip(paths[batch], fingerprints, strict=True) if fingerprint not in known]
+        # Processes: the decoder takes one image at a time.
+        looks = Parallel(n_jobs=-1 if len(new) >= MIN_PARALLEL else 1, batch_size=16, return_as="generator")(
+            delayed(_look)(path, decoding) for path in new
+        )
+        found = {}
+        for fingerprint in fingerprints:
+            if fingerprint in known:
+                yield _unpack(known[fingerprint])
+                continue
+            look = next(looks)
+            if not isinstance(look, ImageError):
+                found[look.facts.sha256] = _pack(look)
+            yield look
+        cache.write(origin, found)
 
 
 def _fingerprint(path: str) -> str | None:

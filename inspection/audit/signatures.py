@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from inspection.audit.mapped_arrays import mapped_zeros
 from inspection.audit.spectra import N_HARMONICS, N_RADII, make_spectrum
 from inspection.audit.squares import HALF_SIDE, SIDE, at_half_size, texture
 
@@ -29,17 +30,20 @@ class Signatures:
     half_textures: np.ndarray
 
     @classmethod
-    def zeros(cls, n_images: int) -> "Signatures":
+    def zeros(cls, n_images: int, is_shared: bool = False) -> "Signatures":
         """Return room for so many.
 
         Parameters
         ----------
         n_images : int
+        is_shared : bool
+            Whether further processes will read them.
         """
+        zeros = mapped_zeros if is_shared else np.zeros
         return cls(
-            np.zeros((n_images, SIDE, SIDE), np.uint8),
-            np.zeros((n_images, N_HARMONICS, 2, N_RADII), np.float32),
-            np.zeros((n_images, HALF_SIDE, HALF_SIDE), np.float32),
+            zeros((n_images, SIDE, SIDE), np.uint8),
+            zeros((n_images, N_HARMONICS, 2, N_RADII), np.float32),
+            zeros((n_images, HALF_SIDE, HALF_SIDE), np.float32),
         )
 
     def __len__(self) -> int:

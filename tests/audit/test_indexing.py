@@ -12,6 +12,7 @@ from inspection.audit import indexing
 from inspection.audit.indexing import BRIGHT, DARK, Facts, IndexedImages, Unreadable, check_unreadable, index_images
 from inspection.audit.signatures import Signatures, make_signatures
 from inspection.audit.squares import SIDE, central_square
+from inspection.content_cache import ContentCache
 from inspection.data.images import AS_STORED, Decoding, decode_file
 from inspection.data.sources import list_any, list_images
 from inspection.errors import DataError
@@ -202,6 +203,17 @@ def test_processes_give_the_same(source, monkeypatch):
         assert_same(together.signatures, alone.signatures)
         assert together.unreadable == alone.unreadable
     assert started == [1, -1]
+
+
+def test_a_few_at_once_give_the_same(source, monkeypatch, tmp_path):
+    records, cache = list_images(source), ContentCache(tmp_path / "cache.sqlite", 10**8)
+    together = index_images(records)
+    monkeypatch.setattr(indexing, "_AT_ONCE", 2)
+    for _ in ("looked at", "looked up"):
+        in_turns = index_images(records, cache=cache)
+        pd.testing.assert_frame_equal(in_turns.readable, together.readable, check_exact=True)
+        assert_same(in_turns.signatures, together.signatures)
+        assert in_turns.unreadable == together.unreadable
 
 
 # Too many unreadable
