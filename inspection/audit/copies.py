@@ -54,6 +54,9 @@ _ROUNDS = 2
 """The second one compares one image per group: more than ``N_NEIGHBOURS`` copies hide each other's neighbours."""
 _SEARCHED_MEBIBYTES = 64
 """Of distances at once; their order takes as much again."""
+_RANKS_IN_TURN = 2
+"""Candidates of an image that are compared before the others. They join most copies, which saves comparisons; of the
+others, sorted, many follow each other that share their first photograph."""
 _BATCH = 64
 """Pairs that are laid over each other per task."""
 _MATCHED = 4096
@@ -275,9 +278,10 @@ def _best_pairs(known: Neighbourhood, row: int) -> Alignments:
 
 
 def _plan_pairs(candidates: list[Alignments], planned: set[PositionPair]) -> list[Alignments]:
-    """Return the pairs by rank, each once, at its best rank, without those planned before."""
+    """Return the pairs by rank, each once, at its best rank, without those planned before; the last ranks together."""
     known, plan = set(planned), []
-    for column in zip(*(pairs.items() for pairs in candidates), strict=True):
+    ranks = list(zip(*(pairs.items() for pairs in candidates), strict=True))
+    for column in (*ranks[:_RANKS_IN_TURN], chain.from_iterable(ranks[_RANKS_IN_TURN:])):
         pairs = {pair: alignment for pair, alignment in sorted(column, key=itemgetter(0)) if pair not in known}
         known.update(pairs)
         plan.append(pairs)

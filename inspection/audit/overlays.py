@@ -14,11 +14,13 @@ import cv2
 import numpy as np
 from scipy.stats import norm as normal
 
+from inspection.audit.refinement import Target
 from inspection.audit.registration import (
     COMPARED_RADIUS,
     REFINED_RADIUS,
     RoughRegistration,
     doubled,
+    prepare,
     refine,
     register,
     register_roughly,
@@ -106,6 +108,53 @@ class _Frame:
 
 
 _FULL, _HALF = _Frame(SIDE, 1.0), _Frame(HALF_SIDE, 0.7)
+
+
+class _FixedSquare:
+    """The square that others are laid over, and what comparing any of them with it takes.
+
+    Parameters
+    ----------
+    square : ndarray of float32, shape (side, side)
+    frame : _Frame
+        For squares of this side.
+    """
+
+    def __init__(self, square: np.ndarray, frame: _Frame):
+        self.frame = frame
+        self.inside = np.ascontiguousarray(square[frame.inside])
+        self.smooth = _blur(self.inside, frame.smoothing)
+        self.slopes = _slope_power(self.smooth)
+
+
+class _First:
+    """The first photograph of a pair: pairs that follow each other mostly share it, so each thing is computed once.
+
+    Parameters
+    ----------
+    signatures : Signatures
+    position : int
+    """
+
+    def __init__(self, signatures: Signatures, position: int):
+        self.square = signatures.squares[position].astype(np.float32)
+        self._half_texture = signatures.half_textures[position]
+
+    @cached_property
+    def target(self) -> Target:
+        return prepare(self._half_texture)
+
+    @cached_property
+    def texture(self) -> np.ndarray:
+        return texture(self.square)
+
+    @cached_property
+    def full(self) -> _FixedSquare:
+        return _FixedSquare(self.square, _FULL)
+
+    @cached_property
+    def half(self) -> _FixedSquare:
+        return _FixedSquare(at_half_size(self.square), _HALF)
 
 
 @dataclass(frozen=True)
@@ -196,34 +245,38 @@ def overlay_pairs(
         As in `overlay`.
     """
     laid: list[Overlay | None] = []
+    first, position = None, -1
     for start in range(0, len(pairs), _REGISTERED):
         some = pairs[start : start + _REGISTERED]
-        for pair, rough in zip(
-            some, register_roughly(signatures, some, alignments[start : start + _REGISTERED]), strict=True
-        ):
-            laid.append(_overlay(signatures, *pair, rough, min_correlation))
+        roughly = register_roughly(signatures, some, alignments[start : start + _REGISTERED])
+        for pair, rough in zip(some, roughly, strict=True):
+            if rough.correlations.max() < min_correlation:
+                laid.append(None)
+                continue
+            if first is None or pair[0] != position:
+                position = pair[0]
+                first = _First(signatures, position)
+            laid.append(_overlay(first, signatures, pair[1], rough))
     return laid
 
 
-def _overlay(
-    signatures: Signatures, first: int, second: int, rough: RoughRegistration, min_correlation: float
-) -> Overlay | None:
-    roughly = register(signatures, first, second, rough, min_correlation)
+def _overlay(first: _First, signatures: Signatures, second: int, rough: RoughRegistration) -> Overlay | None:
+    roughly = register(first.target, signatures.half_textures[second], rough)
     if roughly is None:
         return None
-    one, other = (signatures.squares[position].astype(np.float32) for position in (first, second))
-    laid = _lay_over(at_half_size(one), at_half_size(other), roughly, _HALF)
+    other = signatures.squares[second].astype(np.float32)
+    laid = _lay_over(first.half, at_half_size(other), roughly)
     if laid is not None and laid.residual > _MAX_ROUGH_RESIDUAL:
         return None
-    transform = refine((texture(one), texture(other)), doubled(roughly), REFINED_RADIUS, 5)
-    laid = None if transform is None else _lay_over(one, other, transform, _FULL)
+    transform = refine((first.texture, texture(other)), doubled(roughly), REFINED_RADIUS, 5)
+    laid = None if transform is None else _lay_over(first.full, other, transform)
     if laid is None or laid.residual > _MAX_RESIDUAL:
         return None
     if _WORTH_REFINING[0] < laid.residual < _WORTH_REFINING[1]:
         # Fine detail with its own contrast weighs edges more: closer, where the first pass came near.
-        details = _band(one, _FULL.smoothing, _COARSEST_DETAIL), _band(other, _FULL.smoothing, _COARSEST_DETAIL)
-        transform = refine(details, laid.transform, COMPARED_RADIUS, 3)
-        closer = None if transform is None else _lay_over(one, other, transform, _FULL)
+        details = [_band(square, _FULL.smoothing, _COARSEST_DETAIL) for square in (first.square, other)]
+        transform = refine((details[0], details[1]), laid.transform, COMPARED_RADIUS, 3)
+        closer = None if transform is None else _lay_over(first.full, other, transform)
         laid = min(laid, closer or laid, key=lambda candidate: candidate.residual)
     return _measure(laid)
 
@@ -239,10 +292,9 @@ class _Laid(NamedTuple):
         The two squares.
     smooth : tuple of ndarray of float32, of the frame's shape
         Both, blurred.
-    disc, shows : ndarray of bool, of the frame's shape
-        What is compared, and where it shows anything.
-    correlation : ndarray of float32, of the frame's shape
-        Over the neighbourhood.
+    disc : ndarray of bool, of the frame's shape
+        What is compared.
+    local : _LocalComparison
     difference, slopes : ndarray of float32, shape (n_shows,)
         Absolute difference in grey levels, and `_slope_power` of the first square.
     by_expected : ndarray of float32, shape (n_shows,)
@@ -256,32 +308,30 @@ class _Laid(NamedTuple):
     moved: np.ndarray
     smooth: tuple[np.ndarray, np.ndarray]
     disc: np.ndarray
-    shows: np.ndarray
-    correlation: np.ndarray
+    local: "_LocalComparison"
     difference: np.ndarray
     slopes: np.ndarray
     by_expected: np.ndarray
     residual: float
 
 
-def _lay_over(first: np.ndarray, second: np.ndarray, transform: np.ndarray, frame: _Frame) -> _Laid | None:
+def _lay_over(first: _FixedSquare, second: np.ndarray, transform: np.ndarray) -> _Laid | None:
     """Compare two squares after a transform; None when too little can be compared."""
+    frame = first.frame
     disc = frame.shared_disc(transform)
     if frame.share(disc) < MIN_OVERLAP:
         return None
-    first, moved = (np.ascontiguousarray(square[frame.inside]) for square in (first, warp(second, transform)))
+    moved = np.ascontiguousarray(warp(second, transform)[frame.inside])
     # What one exposure burnt out, the other need not have: it says nothing about whose photograph it is.
-    disc &= cv2.dilate((np.maximum(first, moved) >= _BURNT_OUT).astype(np.uint8), np.ones((5, 5))) == 0
-    smooth = _blur(first, frame.smoothing), _blur(moved, frame.smoothing)
-    local = _compare_locally(*smooth, disc, frame.neighbourhood)
+    disc &= cv2.dilate((np.maximum(first.inside, moved) >= _BURNT_OUT).astype(np.uint8), np.ones((5, 5))) == 0
+    smooth = first.smooth, _blur(moved, frame.smoothing)
+    local = _LocalComparison(*smooth, disc, frame.neighbourhood)
     if frame.share(local.shows) < _MIN_SHOWING:
         return None
-    difference, slopes = local.difference[local.shows], _slope_power(smooth[0])[local.shows]
+    difference, slopes = local.difference[local.shows], first.slopes[local.shows]
     by_expected = difference / np.sqrt(_ROUNDING**2 + _MISPLACEMENT**2 * slopes)
     residual = _robust_deviation(by_expected, _RESIDUAL_PERCENTILE)
-    return _Laid(
-        transform, first, moved, smooth, disc, local.shows, local.correlation, difference, slopes, by_expected, residual
-    )
+    return _Laid(transform, first.inside, moved, smooth, disc, local, difference, slopes, by_expected, residual)
 
 
 def _measure(laid: _Laid) -> Overlay:
@@ -289,52 +339,54 @@ def _measure(laid: _Laid) -> Overlay:
     flat = laid.slopes <= _percentile(laid.slopes, _FLAT_PERCENTILE)
     flat_by_expected = laid.difference[flat] / np.sqrt(_ROUNDING**2 + _FINE_MISPLACEMENT**2 * laid.slopes[flat])
     one, other = laid.smooth
+    shows = laid.local.shows
     return Overlay(
         laid.transform,
         laid.residual,
         tail=_robust_deviation(laid.by_expected, _TAIL_PERCENTILE),
         grain=_robust_deviation(flat_by_expected, _GRAIN_PERCENTILE),
-        agreement=float(np.median(laid.correlation[laid.shows])),
-        coherence=_coherence(laid.first, laid.moved, laid.shows),
+        agreement=float(np.median(laid.local.correlation()[shows])),
+        coherence=_coherence(laid.first, laid.moved, shows),
         gain=float((one[laid.disc].mean() + 1) / (other[laid.disc].mean() + 1)),
     )
 
 
-class _LocalComparison(NamedTuple):
-    """What two pictures in one frame show around every pixel, each an ndarray of the pictures' shape.
+class _LocalComparison:
+    """What two pictures in one frame show around every pixel of the disc.
+
+    Parameters
+    ----------
+    first, second : ndarray of float32, shape (n_rows, n_columns)
+    disc : ndarray of bool, of that shape
+    neighbourhood : int
+        Side of the window, in pixels.
 
     Attributes
     ----------
-    difference : ndarray of float32
+    difference : ndarray of float32, of that shape
         Of the details, in grey levels, after the contrast of the second was made that of the first.
-    correlation : ndarray of float32
-        Over the neighbourhood.
-    shows : ndarray of bool
+    shows : ndarray of bool, of that shape
         Whether there is anything to compare.
     """
 
-    difference: np.ndarray
-    correlation: np.ndarray
-    shows: np.ndarray
+    def __init__(self, first: np.ndarray, second: np.ndarray, disc: np.ndarray, neighbourhood: int):
+        self._neighbourhood, self._weights = neighbourhood, disc.astype(np.float32)
+        # Nothing beyond the frame is in the disc.
+        self._share = local_mean(self._weights, neighbourhood, cv2.BORDER_CONSTANT) + 1e-6
+        self._details = first_detail, second_detail = first - self._mean(first), second - self._mean(second)
+        self._powers = first_power, second_power = self._mean(first_detail**2), self._mean(second_detail**2)
+        # Brightness and contrast may differ from copy to copy, and over the picture.
+        gain = np.sqrt((first_power + 4) / (second_power + 4))
+        self.difference = np.abs(first_detail - gain * second_detail)
+        self.shows = disc & (np.maximum(first_power, second_power * gain**2) > _MIN_CONTRAST**2)
 
+    def correlation(self) -> np.ndarray:
+        """Return the correlation over the neighbourhood, which few pairs come as far as to need."""
+        (first_detail, second_detail), (first_power, second_power) = self._details, self._powers
+        return self._mean(first_detail * second_detail) / np.sqrt((first_power + 1) * (second_power + 1))
 
-def _compare_locally(first: np.ndarray, second: np.ndarray, disc: np.ndarray, neighbourhood: int) -> _LocalComparison:
-    weights = disc.astype(np.float32)
-    # Nothing beyond the frame is in the disc.
-    share = local_mean(weights, neighbourhood, cv2.BORDER_CONSTANT) + 1e-6
-
-    def mean(values: np.ndarray) -> np.ndarray:
-        return local_mean(values * weights, neighbourhood, cv2.BORDER_CONSTANT) / share
-
-    first_detail, second_detail = first - mean(first), second - mean(second)
-    first_power, second_power = mean(first_detail**2), mean(second_detail**2)
-    # Brightness and contrast may differ from copy to copy, and over the picture.
-    gain = np.sqrt((first_power + 4) / (second_power + 4))
-    return _LocalComparison(
-        difference=np.abs(first_detail - gain * second_detail),
-        correlation=mean(first_detail * second_detail) / np.sqrt((first_power + 1) * (second_power + 1)),
-        shows=disc & (np.maximum(first_power, second_power * gain**2) > _MIN_CONTRAST**2),
-    )
+    def _mean(self, values: np.ndarray) -> np.ndarray:
+        return local_mean(values * self._weights, self._neighbourhood, cv2.BORDER_CONSTANT) / self._share
 
 
 def _robust_deviation(absolute: np.ndarray, percentile: int) -> float:

@@ -5,6 +5,8 @@ International Journal of Computer Vision 56, 2004): what depends on the first pi
 transforms and steps. From where spectra and shifts lead to, two steps come as near as more do.
 """
 
+from typing import NamedTuple
+
 import cv2
 import numpy as np
 
@@ -14,6 +16,29 @@ _LEAST_SLOPE = 1e-4
 """Added to the curvature: a picture without any detail moves nowhere."""
 _LEAST_POWER = 1e-6
 _BACKWARDS = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+
+
+class Target(NamedTuple):
+    """The picture that others are laid over, and what of it every one of them needs.
+
+    Attributes
+    ----------
+    picture : ndarray of float32, shape (side, side)
+    weighted : ndarray of float32, shape (6, side * side)
+        How it changes with each parameter of a transform, within the disc.
+    totals : ndarray of float32, shape (6,)
+        Sums of ``weighted``.
+    wanted : ndarray of float32, shape (1, 6)
+        What a picture that lies right gives for ``weighted``.
+    inverse : ndarray of float32, shape (6, 6)
+        Of the curvature.
+    """
+
+    picture: np.ndarray
+    weighted: np.ndarray
+    totals: np.ndarray
+    wanted: np.ndarray
+    inverse: np.ndarray
 
 
 class Refinement:
@@ -38,12 +63,33 @@ class Refinement:
         self._n_pixels = np.count_nonzero(self._disc)
         self._coordinates = np.stack([x, y, np.ones_like(x)]).reshape(3, -1).astype(np.float32)
 
-    def refine(self, first: np.ndarray, second: np.ndarray, transforms: np.ndarray) -> np.ndarray:
+    def prepare(self, picture: np.ndarray) -> Target:
+        """Compute what depends on the first picture alone.
+
+        Parameters
+        ----------
+        picture : ndarray of float32, shape (side, side)
+        """
+        smooth = self._blur(picture)
+        values = smooth.reshape(1, -1)
+        mean, norm = self._statistics(values)
+        # Per half side: 3 x 3 Sobel filters sum up to 8.
+        slopes = (cv2.Sobel(smooth, cv2.CV_32F, *order, scale=self._side / 16) for order in ((1, 0), (0, 1)))
+        descent = np.concatenate([self._coordinates * slope.ravel() for slope in slopes]) / norm
+        weighted = descent * self._disc
+        curvature = weighted @ descent.T + np.eye(6, dtype=np.float32) * _LEAST_SLOPE
+        totals = weighted.sum(axis=1)
+        wanted = (values @ weighted.T - mean * totals) / norm
+        return Target(picture, weighted, totals, wanted, np.linalg.inv(curvature))
+
+    def refine(self, target: Target, second: np.ndarray, transforms: np.ndarray) -> np.ndarray:
         """Refine transforms between two pictures, whose brightness and contrast do not matter.
 
         Parameters
         ----------
-        first, second : ndarray of float32, shape (side, side)
+        target : Target
+            The first, from `prepare`.
+        second : ndarray of float32, shape (side, side)
         transforms : ndarray of float32, shape (n_transforms, 2, 3)
             From points (x, y) of the first to points of the second.
 
@@ -52,24 +98,17 @@ class Refinement:
         ndarray of float32, shape (n_transforms, 2, 3)
             Where the two do not overlap, anything.
         """
-        first, second = (
-            cv2.GaussianBlur(picture, (self._smoothing, self._smoothing), 0) for picture in (first, second)
-        )
-        target = first.reshape(1, -1)
-        mean, norm = self._statistics(target)
-        # Of the first, per half side: 3 x 3 Sobel filters sum up to 8.
-        slopes = (cv2.Sobel(first, cv2.CV_32F, *order, scale=self._side / 16) for order in ((1, 0), (0, 1)))
-        descent = np.concatenate([self._coordinates * slope.ravel() for slope in slopes]) / norm
-        weighted = descent * self._disc
-        curvature = weighted @ descent.T + np.eye(6, dtype=np.float32) * _LEAST_SLOPE
-        inverse, totals = np.linalg.inv(curvature), weighted.sum(axis=1)
-        wanted = (target @ weighted.T - mean * totals) / norm
+        second = self._blur(second)
         for _ in range(self._n_steps):
             moved = self._move(second, transforms)
             means, norms = self._statistics(moved)
-            steps = ((moved @ weighted.T - means * totals) / norms - wanted) @ inverse
+            products = (moved @ target.weighted.T - means * target.totals) / norms
+            steps = (products - target.wanted) @ target.inverse
             transforms = self._composed(transforms, np.clip(steps, -_MAX_STEP, _MAX_STEP).reshape(-1, 2, 3))
         return transforms
+
+    def _blur(self, picture: np.ndarray) -> np.ndarray:
+        return cv2.GaussianBlur(picture, (self._smoothing, self._smoothing), 0)
 
     def _statistics(self, pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return means over the disc, and norms of what differs from them; shape (n_pictures, 1)."""

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from scipy import fft
 
-from inspection.audit.refinement import Refinement
+from inspection.audit.refinement import Refinement, Target
 from inspection.audit.signatures import Signatures
 from inspection.audit.spectra import LOG_STEP, N_ANGLES
 from inspection.audit.squares import HALF_SIDE, RADIUS, WINDOW
@@ -82,41 +82,47 @@ def register_roughly(
         for flip in (0, 1):
             texture, transform = signatures.half_textures[second], upright[place, flip]
             moved[place, flip] = cv2.warpAffine(texture, transform, _HALF_SIZE, flags=_BACKWARDS)
-    correlations = _correlate(signatures.half_textures[firsts] * _HALF_WINDOW, moved * _HALF_WINDOW)
+    # Most of the first ones are several times the same.
+    different, places = np.unique(firsts, return_inverse=True)
+    fixed = _transform(signatures.half_textures[different])[places]
+    correlations = _correlate(fixed, _transform(moved))
     transforms = np.stack([upright, _about_centre(-upright[..., :2])], axis=2).reshape(-1, 4, 2, 3)
     return [_shifted(*candidates) for candidates in zip(correlations, transforms, strict=True)]
 
 
-def register(
-    signatures: Signatures, first: int, second: int, rough: RoughRegistration, min_correlation: float
-) -> np.ndarray | None:
-    """Find how the second photograph lies over the first, to about a pixel.
+def prepare(half_texture: np.ndarray) -> Target:
+    """Compute what registering others with a photograph takes of it.
+
+    Parameters
+    ----------
+    half_texture : ndarray of float32, shape (HALF_SIDE, HALF_SIDE)
+    """
+    return _REFINEMENT.prepare(half_texture)
+
+
+def register(target: Target, half_texture: np.ndarray, rough: RoughRegistration) -> np.ndarray | None:
+    """Find how a second photograph lies over a first, to about a pixel.
 
     Everything happens at half the size, where it is quick: most pairs end here.
 
     Parameters
     ----------
-    signatures : Signatures
-    first, second : int
-        Positions in ``signatures``.
+    target : Target
+        The first, from `prepare`.
+    half_texture : ndarray of float32, shape (HALF_SIDE, HALF_SIDE)
+        Of the second.
     rough : RoughRegistration
         Of the two.
-    min_correlation : float in [-1, 1]
-        Of the textures after the rough step; below it the rest is not tried.
 
     Returns
     -------
     ndarray of float32, shape (2, 3), or None
         Transform of the half-size pictures; None when the two cannot be laid over each other.
     """
-    best_correlation = rough.correlations.max()
-    if best_correlation < min_correlation:
-        return None
-    textures = signatures.half_textures[first], signatures.half_textures[second]
     # A part that is nearly symmetric fits nearly as well the wrong way round.
-    ambiguous = rough.transforms[best_correlation - rough.correlations < _AMBIGUOUS]
-    refined = _REFINEMENT.refine(*textures, ambiguous)
-    correlations = [_correlate_discs(*textures, transform) for transform in refined]
+    ambiguous = rough.transforms[rough.correlations.max() - rough.correlations < _AMBIGUOUS]
+    refined = _REFINEMENT.refine(target, half_texture, ambiguous)
+    correlations = [_correlate_discs(target.picture, half_texture, transform) for transform in refined]
     best = np.argmax(correlations)
     return refined[best] if correlations[best] >= _MIN_REFINED_CORRELATION else None
 
@@ -200,25 +206,31 @@ def _about_centre(linear: np.ndarray) -> np.ndarray:
     return np.concatenate([linear, shifts[..., np.newaxis]], axis=-1).astype(np.float32)
 
 
+def _transform(textures: np.ndarray) -> np.ndarray:
+    """Return the Fourier transforms of textures of norm 1 that fade out; complex64, shape (..., 80, 41)."""
+    faded = textures * _HALF_WINDOW
+    return fft.rfft2(faded / _norms(faded))
+
+
 def _correlate(fixed: np.ndarray, moved: np.ndarray) -> np.ndarray:
     """Correlate pictures with others, as they are and upside down, for every shift that is searched.
 
     Parameters
     ----------
-    fixed : ndarray of float32, shape (n_pairs, HALF_SIDE, HALF_SIDE)
-    moved : ndarray of float32, shape (n_pairs, 2, HALF_SIDE, HALF_SIDE)
+    fixed : ndarray of complex64, shape (n_pairs, 80, 41)
+        From `_transform`.
+    moved : ndarray of complex64, shape (n_pairs, 2, 80, 41)
 
     Returns
     -------
     ndarray of float32, shape (n_pairs, 4, 2 * _MAX_SHIFT + 1, 2 * _MAX_SHIFT + 1)
         Each of the two moved ones as it is and then upside down.
     """
-    fixed_spectra = fft.rfft2(fixed / _norms(fixed))[:, np.newaxis]
-    moved_spectra = fft.rfft2(moved / _norms(moved))
-    products = np.empty((len(fixed), 2, 2, *moved_spectra.shape[2:]), np.complex64)
-    np.multiply(fixed_spectra, moved_spectra.conj(), out=products[:, :, 0])
+    fixed = fixed[:, np.newaxis]
+    products = np.empty((len(fixed), 2, 2, *moved.shape[2:]), np.complex64)
+    np.multiply(fixed, moved.conj(), out=products[:, :, 0])
     # Upside down a picture is reversed, and so its transform is conjugate but for a phase.
-    np.multiply(fixed_spectra * _REVERSAL, moved_spectra, out=products[:, :, 1])
+    np.multiply(fixed * _REVERSAL, moved, out=products[:, :, 1])
     rows = fft.ifft(products, axis=3, overwrite_x=True)[:, :, :, _SHIFTS]
     return fft.irfft(rows, n=HALF_SIDE, axis=4)[..., _SHIFTS].reshape(-1, 4, len(_SHIFTS), len(_SHIFTS))
 

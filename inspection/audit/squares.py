@@ -39,7 +39,9 @@ def central_square(pixels: np.ndarray) -> np.ndarray:
     side = min(pixels.shape[:2])
     top, left = (pixels.shape[0] - side) // 2, (pixels.shape[1] - side) // 2
     grey = cv2.cvtColor(np.ascontiguousarray(pixels[top : top + side, left : left + side]), cv2.COLOR_RGB2GRAY)
-    return _thumbnail(_cut_to_content(grey))
+    thumbnail = _thumbnail(grey)
+    cut = _cut_to_content(grey, thumbnail)
+    return thumbnail if cut is grey else _thumbnail(cut)
 
 
 def texture(square: np.ndarray) -> np.ndarray:
@@ -109,9 +111,9 @@ def _content(square: np.ndarray) -> np.ndarray:
     return 1 - cv2.dilate(mask[1:-1, 1:-1], np.ones((3, 3)))
 
 
-def _cut_to_content(grey: np.ndarray) -> np.ndarray:
-    """Cut a square to the one around the largest disc without black corners."""
-    content = _content(_thumbnail(grey))
+def _cut_to_content(grey: np.ndarray, thumbnail: np.ndarray) -> np.ndarray:
+    """Cut a square to the one around the largest disc without black corners; itself where there is none."""
+    content = _content(thumbnail)
     if content.all():
         return grey
     distance = cv2.distanceTransform(np.pad(content, 1), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)

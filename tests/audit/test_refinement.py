@@ -45,14 +45,14 @@ def test_ends_within_a_tenth_of_a_pixel(picture, degrees, is_flipped, off):
     near = about_centre(degrees, 1, is_flipped, (2, -3))
     degrees_off, scale_off, shift_off = off
     known = about_centre(degrees + degrees_off, scale_off, is_flipped, (2 + shift_off[0], -3 + shift_off[1]))
-    (found,) = REFINEMENT.refine(picture, moved(picture, known), near[np.newaxis])
+    (found,) = REFINEMENT.refine(REFINEMENT.prepare(picture), moved(picture, known), near[np.newaxis])
     assert worst_error(found, known) < 0.1 < 0.5 < worst_error(near, known)
 
 
 def test_brightness_and_contrast_do_not_matter(picture):
     second = moved(picture, about_centre(1, 1, False, (0.7, 0.3)))
-    (found,) = REFINEMENT.refine(picture, second, UNCHANGED[np.newaxis])
-    (brightened,) = REFINEMENT.refine(picture, 3 * second + 20, UNCHANGED[np.newaxis])
+    (found,) = REFINEMENT.refine(REFINEMENT.prepare(picture), second, UNCHANGED[np.newaxis])
+    (brightened,) = REFINEMENT.refine(REFINEMENT.prepare(picture), 3 * second + 20, UNCHANGED[np.newaxis])
     # Beyond the border of the second lies black.
     np.testing.assert_allclose(brightened, found, atol=0.1)
 
@@ -60,8 +60,8 @@ def test_brightness_and_contrast_do_not_matter(picture):
 def test_each_of_several_is_refined_as_if_alone(picture):
     second = moved(picture, about_centre(1, 1, False, (0.7, 0.3)))
     several = np.stack([UNCHANGED, about_centre(2, 1, False, (1, 1)), about_centre(180, 1, False, (0, 0))])
-    alone = [REFINEMENT.refine(picture, second, transform[np.newaxis])[0] for transform in several]
-    np.testing.assert_allclose(REFINEMENT.refine(picture, second, several), alone, atol=1e-3)
+    alone = [REFINEMENT.refine(REFINEMENT.prepare(picture), second, transform[np.newaxis])[0] for transform in several]
+    np.testing.assert_allclose(REFINEMENT.refine(REFINEMENT.prepare(picture), second, several), alone, atol=1e-3)
 
 
 def test_what_lies_outside_the_disc_does_not_count(picture):
@@ -71,7 +71,8 @@ def test_what_lies_outside_the_disc_does_not_count(picture):
     narrow = Refinement(HALF_SIDE, 0.5, smoothing=3, n_steps=N_STEPS)
     noise = np.random.default_rng(0).normal(size=picture.shape).astype(np.float32)
     found = [
-        narrow.refine(first, second, UNCHANGED[np.newaxis]) for first in (picture, np.where(is_outside, noise, picture))
+        narrow.refine(narrow.prepare(first), second, UNCHANGED[np.newaxis])
+        for first in (picture, np.where(is_outside, noise, picture))
     ]
     np.testing.assert_allclose(*found, atol=1e-4)
 
@@ -79,10 +80,12 @@ def test_what_lies_outside_the_disc_does_not_count(picture):
 @pytest.mark.parametrize("value", [0, 7])
 def test_a_picture_without_detail_moves_nowhere(picture, value):
     flat = np.full_like(picture, value)
-    np.testing.assert_allclose(REFINEMENT.refine(flat, picture, UNCHANGED[np.newaxis])[0], UNCHANGED, atol=1e-6)
-    assert np.isfinite(REFINEMENT.refine(picture, flat, UNCHANGED[np.newaxis])).all()
+    np.testing.assert_allclose(
+        REFINEMENT.refine(REFINEMENT.prepare(flat), picture, UNCHANGED[np.newaxis])[0], UNCHANGED, atol=1e-6
+    )
+    assert np.isfinite(REFINEMENT.refine(REFINEMENT.prepare(picture), flat, UNCHANGED[np.newaxis])).all()
 
 
 def test_what_does_not_overlap_ends_somewhere(picture):
     far = about_centre(0, 1, False, (3 * HALF_SIDE, 0))
-    assert np.isfinite(REFINEMENT.refine(picture, picture, far[np.newaxis])).all()
+    assert np.isfinite(REFINEMENT.refine(REFINEMENT.prepare(picture), picture, far[np.newaxis])).all()

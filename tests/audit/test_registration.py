@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from inspection.audit.overlays import overlay
-from inspection.audit.registration import RoughRegistration, doubled, refine, register, register_roughly, warp
+from inspection.audit.registration import RoughRegistration, doubled, prepare, refine, register, register_roughly, warp
 from inspection.audit.signatures import make_signatures
 from inspection.audit.spectra import match_spectra
 from inspection.audit.squares import SIDE, central_square, texture
@@ -35,7 +35,10 @@ def test_transform_is_right_to_a_pixel(angle, scale, is_flipped, shift):
     signatures = make_signatures(moved_copy(known))
     match = match_spectra(signatures.spectra[0], signatures.spectra[1:])
     (rough,) = register_roughly(signatures, [(0, 1)], match.alignments)
-    assert worst_error(doubled(register(signatures, 0, 1, rough, ANYTHING)), known) < 1.5
+    assert (
+        worst_error(doubled(register(prepare(signatures.half_textures[0]), signatures.half_textures[1], rough)), known)
+        < 1.5
+    )
     assert worst_error(overlay(signatures, 0, 1, ANYTHING).transform, known) < 1
 
 
@@ -44,7 +47,7 @@ def test_a_way_that_shows_nothing_hides_no_other():
     signatures = make_signatures(moved_copy(known_transform(0, 1, False, (0, 0))))
     away, near = (known_transform(0, 1, False, (shift, 0)).astype(np.float32) for shift in (3 * SIDE, 1))
     rough = RoughRegistration(np.full(2, 0.9, np.float32), np.stack([away, near]))
-    found = register(signatures, 0, 1, rough, ANYTHING)
+    found = register(prepare(signatures.half_textures[0]), signatures.half_textures[1], rough)
     assert worst_error(doubled(found), known_transform(0, 1, False, (0, 0))) < 1.5
 
 
