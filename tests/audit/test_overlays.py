@@ -6,8 +6,9 @@ import pytest
 
 from bench.made_copies import COMBINED, KINDS, RESIZED, make_copy
 from inspection.audit.copies import MIN_CORRELATION, is_copy, is_series
-from inspection.audit.overlays import Overlay, overlay
+from inspection.audit.overlays import Overlay, overlay, overlay_pairs
 from inspection.audit.signatures import make_signatures
+from inspection.audit.spectra import match_spectra
 from inspection.audit.squares import SIDE, central_square
 from tests.photographs import (
     SIZE,
@@ -66,6 +67,23 @@ def test_two_shots_of_a_part_are_a_series_and_no_copies(seed):
     found = lay_over(shoot(scene, 1), shoot(scene, 2))
     assert is_series(found)
     assert not is_copy(found)
+
+
+def test_pairs_that_share_a_photograph_are_laid_as_if_alone():
+    shots = [central_square(shoot(draw_scene(1), seed)) for seed in range(3)]
+    signatures = make_signatures([*shots, central_square(shoot(draw_scene(2), 3))])
+    pairs = [(0, 1), (0, 3), (0, 2), (1, 2), (0, 1)]
+    alignments = [
+        match_spectra(signatures.spectra[one], signatures.spectra[[other]]).alignments for one, other in pairs
+    ]
+    together = overlay_pairs(signatures, pairs, np.concatenate(alignments), MIN_CORRELATION)
+    assert together[1] is None
+    for pair, laid in zip(pairs, together, strict=True):
+        alone = overlay(signatures, *pair, MIN_CORRELATION)
+        assert (laid is None) == (alone is None)
+        if laid is not None:
+            np.testing.assert_array_equal(laid.transform, alone.transform)
+            assert (laid.residual, laid.grain, laid.agreement) == (alone.residual, alone.grain, alone.agreement)
 
 
 def test_brighter_shot_is_of_the_series():
