@@ -15,8 +15,8 @@ from inspection.files import sha256_file
 from inspection.labels import NON_DEFECTIVE
 from inspection.networks.onnx_models import OnnxModel
 from inspection.voters.detector_training import TrainingParts, train_patch_detector
-from inspection.voters.features import iterate_patch_maps
 from inspection.voters.patch_detector import PatchDetector, read_patch_detector, write_patch_detector
+from inspection.voters.patch_maps import TiledMaps, iterate_patch_maps
 
 
 def fit(task: Task) -> dict:
@@ -34,7 +34,8 @@ def fit(task: Task) -> dict:
         detector = train_on_good(task, patches)
         write_patch_detector(memory, detector)
     memory_mb = peak_memory()
-    judged = [judge(detector, patch_map) for patch_map in iterate_patch_maps(network, _rows(task.test))]
+    seen = iterate_patch_maps(network, _rows(task.test))
+    judged = [judge(detector, patch_map) for of_photograph in seen for patch_map in of_photograph.maps]
     scores, maps = zip(*judged, strict=True)
     write_scores(task, "trained", scores, maps)
     threshold = params.ensemble.threshold
@@ -66,10 +67,10 @@ def train_on_good(task: Task, patches: PatchParams) -> PatchDetector:
     """Train the detector as `stages.train_detector` does where no defect is labelled."""
     rows, network = _rows(task.train), _network(task)
 
-    def read_maps(positions: np.ndarray) -> Iterator[np.ndarray]:
+    def read_maps(positions: np.ndarray) -> Iterator[TiledMaps]:
         return iterate_patch_maps(network, rows.iloc[positions])
 
-    def read_planted_maps(positions: np.ndarray) -> Iterator[np.ndarray]:
+    def read_planted_maps(positions: np.ndarray) -> Iterator[TiledMaps]:
         random = np.random.default_rng(task.seed)
         return iterate_patch_maps(network, rows.iloc[positions], alter=lambda pixels: plant(pixels, random)[0])
 

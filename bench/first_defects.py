@@ -50,7 +50,8 @@ from inspection.voters.detector_training import (
     top_means,
     train_patch_detector,
 )
-from inspection.voters.features import iterate_patch_maps
+from inspection.voters.patch_maps import TiledMaps, iterate_patch_maps
+from inspection.voters.patch_memory import PatchMemory
 from stages.running import open_cache, progress, progress_of
 
 NUMBERS = (0, 1, 3, 10, 20, 40, 80)
@@ -193,12 +194,14 @@ class PatchMaps:
         random = np.random.default_rng(seed)
         some = self._images.iloc[positions]
         passing = iterate_patch_maps(self._network, some, self._decoding, lambda pixels: plant(pixels, random)[0])
-        yield from progress(passing, "planted defects", len(some))
+        for seen in progress(passing, "planted defects", len(some)):
+            yield from seen.maps
 
     @cached_property
     def _maps(self) -> np.memmap:
         passing = iterate_patch_maps(self._network, self._images, self._decoding)
-        for position, patch_map in enumerate(progress(passing, "patch maps", len(self._images))):
+        for position, seen in enumerate(progress(passing, "patch maps", len(self._images))):
+            [patch_map] = seen.maps
             if not position:
                 shape = (len(self._images), *patch_map.shape)
                 maps = np.memmap(self._folder / self.network_sha256, patch_map.dtype, "w+", shape=shape)
@@ -248,7 +251,7 @@ def _scores_by_memories(
 ) -> DetectorScores:  # fmt: skip
     train = np.flatnonzero(folds >= 0)
     memories = train_patch_detector(
-        lambda positions: (maps[order[train[position]]] for position in positions),
+        lambda positions: (TiledMaps.of_whole(maps[order[train[position]]]) for position in positions),
         # Enough defects for a calibration that nobody reads.
         lambda positions: iter(()),
         TrainingParts(labels[train], weights[train], folds[train], N_ENOUGH_DEFECTS),
@@ -258,14 +261,18 @@ def _scores_by_memories(
     for fold, memory in enumerate(memories):
         judged = np.flatnonzero((folds == fold) | (folds < 0))
         for some in np.array_split(judged, -(-len(judged) // _AT_ONCE)):
-            of_some = top_means(memory.distances(maps[order[some]]))
+            of_some = _top_means(memory, maps[order[some]])
             is_train = folds[some] >= 0
             scores[some[is_train]] = of_some[is_train, np.newaxis]
             scores[some[~is_train], fold] = of_some[~is_train]
     planted = choose_planted(train[labels[train] == NON_DEFECTIVE], seed)
     pairs = zip(planted, maps.planted(order[planted], seed), strict=True)
-    of_planted = [top_means(memories[folds[row]].distances(patch_map[np.newaxis]))[0] for row, patch_map in pairs]
+    of_planted = [_top_means(memories[folds[row]], patch_map[np.newaxis])[0] for row, patch_map in pairs]
     return DetectorScores(scores, np.array(of_planted))
+
+
+def _top_means(memory: PatchMemory, patch_maps: np.ndarray) -> np.ndarray:
+    return top_means(memory.distances(patch_maps), patch_maps[0, ..., 0].size)
 
 
 def vote(

@@ -31,9 +31,9 @@ from inspection.labels import NON_DEFECTIVE
 from inspection.networks.training import contributions
 from inspection.plugins import load_plugins
 from inspection.reports.tables.defect_maps import read_masks, summarise_maps
-from inspection.voters.features import iterate_patch_maps
 from inspection.voters.map_scale import MapScale
 from inspection.voters.patch_detector import read_patch_detector, smooth
+from inspection.voters.patch_maps import iterate_patch_maps
 
 COLUMNS = ("pixel_auroc", "aupro", "pointing_game", "lit_share", "region_rate_good")
 
@@ -103,15 +103,15 @@ def network_maps(name: str, rows: pd.DataFrame, params: Params) -> np.ndarray:
 
 
 def detector_maps(backbone: str, kind: str, rows: pd.DataFrame, params: Params) -> np.ndarray:
-    """Return the smoothed distances to the memory made without the photograph's fold."""
+    """Return the smoothed distances to the memory made without the photograph's fold, of photographs seen whole."""
     is_shared = params.patch_memory.image_size == params.features.image_size
     network = f"models/backbones/{backbone}.onnx" if is_shared else f"models/patches/{backbone}/network.onnx"
     file = Path(f"models/{backbone}_{kind}.npz")
     detector = read_patch_detector(file.read_bytes(), file.name)
     places = np.unique(rows["fold"], return_inverse=True)[1]
-    maps = iterate_patch_maps(network, rows, Decoding.of(params.data.decoding))
-    pairs = zip(places, maps, strict=True)
-    return smooth(np.stack([detector.memories[place].distances(one[np.newaxis])[0] for place, one in pairs]))
+    seen = iterate_patch_maps(network, rows, Decoding.of(params.data.decoding))
+    pairs = zip(places, seen, strict=True)
+    return smooth(np.stack([one.distances(detector.memories[place]) for place, one in pairs]))
 
 
 def combined(voters: Sequence[Voter], weights: np.ndarray, sizes: Sequence[tuple[int, int]]) -> list[DefectMap]:

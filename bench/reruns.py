@@ -120,7 +120,7 @@ def copy_project(folder: Path, params: Params) -> Path:
 
 def time_stages(project: Path, params: Params) -> dict[str, dict[str, float]]:
     """Return wall and CPU seconds of each stage."""
-    commands = {"prepare": ["stages.prepare"]}
+    commands = {"prepare": ["stages.prepare"], "plan-tiles": ["stages.plan_tiles"]}
     for backbone in params.backbones:
         commands[f"extract-features, {backbone}"] = ["stages.extract_features", "--backbone", backbone]
     return {

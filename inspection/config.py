@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 BASELINE_CNN = "baseline_cnn"
 """The network trained from scratch; any other name of ``networks`` is a pretrained one to be fine-tuned."""
 POOLINGS = ("avg", "max", "std")
+MIN_TILE_SIDE = 32
+"""In pixels: the smallest input of a network, and what is smaller shows nothing more when it is enlarged."""
 WEIGHTS_FOLDER = "weights"
 """The only folder own weights are read from: DVC watches it."""
 
@@ -117,6 +119,11 @@ class FeatureParams(_Section):
 
     image_size: int = Field(ge=32, le=2048)
     """Side of the square input of every backbone, in pixels."""
+    tiles: Literal["auto", "none"] | int
+    """How backbones see a photograph: squeezed to that square (``none``), or in overlapping tiles, each a square of so
+    many pixels of the photograph, at least 32. ``auto`` takes tiles where the training images are, at their shorter
+    side, twice ``image_size`` or more: without scaling, or larger where the usual one would have more than 64. The work
+    grows with their number."""
     flips: Once[Literal["horizontal", "vertical", "both"]]
     """Mirror images that features are averaged over, beside the photograph as it lies; each adds the work of one."""
     layers: dict[str, list[str]]
@@ -126,6 +133,14 @@ class FeatureParams(_Section):
     weights: dict[str, str]
     """Own weights instead of the published ones: a state dict in ``weights/`` by name of the backbone, for example
     ``{resnet50: weights/resnet50.pth}``. They serve backbones and fine-tuned networks."""
+
+    @field_validator("tiles", mode="before")
+    @classmethod
+    def _tiles_or_not(cls, tiles):
+        is_side = isinstance(tiles, int) and not isinstance(tiles, bool) and tiles >= MIN_TILE_SIDE
+        if not is_side and tiles not in ("auto", "none"):
+            raise ValueError(f"give auto, none, or the side of a tile in pixels, {MIN_TILE_SIDE} or more")
+        return tiles
 
     @field_validator("flips", mode="before")
     @classmethod

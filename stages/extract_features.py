@@ -5,6 +5,7 @@ import argparse
 from inspection.config import load_params
 from inspection.data.images import Decoding
 from inspection.data.manifest import read_training_rows
+from inspection.data.tile_plan import read_tile_side
 from inspection.voters.features import extract_features, write_features
 from stages.running import open_cache, progress, run_stage
 
@@ -20,6 +21,7 @@ def extract() -> None:
         open_cache(params.cache.max_megabytes),
         lambda images, total: progress(images, backbone, total),
         Decoding.of(params.data.decoding),
+        read_tile_side("data/tiles.json"),
     )
     write_features(f"features/{backbone}.npz", features)
 

@@ -5,6 +5,7 @@ import numpy as np
 from inspection.config import load_params
 from inspection.data.images import Decoding
 from inspection.data.manifest import read_training_rows
+from inspection.data.tile_plan import read_tile_side
 from inspection.decision.ensemble import describe_ensemble, write_ensemble
 from inspection.decision.rule_fitting import fit_rules, out_of_fold_table
 from inspection.files import sha256_file, write_csv
@@ -39,7 +40,9 @@ def fit_ensemble() -> None:
     files = {"file": "guard.npz", "network": f"backbones/{params.backbones[0]}.onnx"}
     guard = {role: fingerprint("models", name) for role, name in files.items()}
     decoding = Decoding.of(params.data.decoding)
-    write_ensemble("models", describe_ensemble(cards, fitted.rules, trained_on, decoding, guard, params.plugins))
+    tile_side = read_tile_side("data/tiles.json")
+    ensemble = describe_ensemble(cards, fitted.rules, trained_on, decoding, guard, params.plugins, tile_side)
+    write_ensemble("models", ensemble)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ PACKAGES_OF_STAGES = {
     "check_params": (*_TABLES, *_CLASSIFIERS),
     "check_networks": (*_TABLES, *_NETWORKS, *_RUNTIME),
     "prepare": (*_TABLES, *_DECODING),
+    "plan_tiles": ("numpy", "pandas", *_DECODING),
     "export_backbone": ("numpy", *_NETWORKS),
     "extract_features": ("joblib", "numpy", "pandas", *_DECODING, *_RUNTIME),
     "train_cnn": (*_TABLES, *_DECODING, *_NETWORKS, *_RUNTIME),

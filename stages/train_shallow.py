@@ -40,7 +40,7 @@ def train() -> None:
     save_pickle(f"models/{names['scaler']}", trained.scaler)
     save_pickle(f"models/{names['classifier']}", trained.classifier)
     files = {"network": f"backbones/{arguments.backbone}.onnx"} | names
-    card = TrainedFiles(arguments.classifier, files, trained.hyperparameters)
+    card = TrainedFiles(arguments.classifier, files, trained.hyperparameters, tile_side=features.tile_side)
     write_card("metrics/training", "models", voter, card, rows, trained.out_of_fold)
 
 

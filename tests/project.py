@@ -15,6 +15,7 @@ from stages import (
     extract_features,
     fit_ensemble,
     fit_guard,
+    plan_tiles,
     prepare,
     report,
     train_cnn,
@@ -90,6 +91,7 @@ def run_stages_in(folder: Path, params: dict) -> None:
     """Run every stage on the photographs of a project folder; a backbone that is there is not exported again."""
     write_params(folder, params)
     run_stage_in(folder, prepare.prepare)
+    run_stage_in(folder, plan_tiles.plan)
     for backbone in params["backbones"]:
         if not (folder / "models" / "backbones" / f"{backbone}.onnx").exists():
             run_stage_in(folder, export_backbone.export, "--backbone", backbone)

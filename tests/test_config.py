@@ -16,6 +16,7 @@ from tests.project import write_params
 PARAMS = Path(__file__).parent.parent / "params.yaml"
 OWN = YAML(typ="safe").load(PARAMS)
 ABSENT = object()
+TILES = r"features\.tiles = .* is not usable: give auto, none, or the side of a tile in pixels, 32 or more\.$"
 
 
 def write_changed(folder: Path, key: str, value) -> Path:
@@ -153,6 +154,7 @@ def test_missing_key(tmp_path, key):
             r"features\.flips = True .*name the mirror images: \[horizontal, vertical, both\] does",
         ),
         ("features.flips", False, r"features\.flips = False .*name the mirror images: \[\] does what false did"),
+        *(("features.tiles", value, TILES) for value in (0, -224, 31, True, False, None, 224.0, "off", "224", [224])),
         ("features.flips", 1, r"features\.flips = 1 is not usable: .*list"),
         ("features.flips", "no", r"features\.flips = 'no' is not usable: .*list"),
         ("features.flips", ["vertical", "up"], r"features\.flips\.1 = 'up' is not usable: .*'horizontal'"),

@@ -153,7 +153,9 @@ def rerun_by(file: str) -> set[str]:
 
 
 LAST = {"fit-ensemble", "evaluate", "report"}
-FROM_PREPARE = {"prepare", "extract-features", "train-cnn", "train-shallow", "train-detector", "fit-guard", *LAST}
+FROM_PREPARE = {
+    "prepare", "plan-tiles", "extract-features", "train-cnn", "train-shallow", "train-detector", "fit-guard", *LAST,
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,11 @@ Every tile is a square of the photograph, at the size that the network sees. Til
 seen worse: a network pads what it cannot see.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from math import ceil
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -17,8 +17,6 @@ from inspection.data.images import resize
 
 MAX_TILES = 1024
 """Of one photograph: what more of them would take belongs scaled down, or into larger tiles."""
-MIN_SIDE = 32
-"""Of a tile, in pixels: a network makes nothing of less, however much it is enlarged."""
 _OVERLAP = 0.25
 """Share of a tile that the next one shows too, at least."""
 
@@ -132,6 +130,44 @@ class TileGrid:
         """
         stitched: npt.NDArray[np.float32] = tile_maps.reshape(-1)[self.sources(*tile_maps.shape[1:])]
         return stitched
+
+
+class Tile(NamedTuple):
+    """A tile as a network sees it, and the photograph that it is cut from.
+
+    Attributes
+    ----------
+    photograph : int
+        Counted from 0.
+    grid : TileGrid
+    pixels : ndarray of uint8, shape (size, size, 3)
+    """
+
+    photograph: int
+    grid: TileGrid
+    pixels: npt.NDArray[np.uint8]
+
+
+def iterate_tiles(images: Iterable[npt.NDArray[np.uint8]], side: int | None, size: int) -> Iterator[Tile]:
+    """Yield the tiles of photographs, all those of one after all those of the one before.
+
+    Parameters
+    ----------
+    images : iterable of ndarray of uint8, shape (height, width, 3)
+        Of any sizes.
+    side : int or None
+        See `TileGrid.of`.
+    size : int
+        Side of what the network sees, in pixels.
+
+    Yields
+    ------
+    Tile
+    """
+    for photograph, image in enumerate(images):
+        grid = TileGrid.of(image.shape[0], image.shape[1], side)
+        for pixels in grid.cut(image, size):
+            yield Tile(photograph, grid, pixels)
 
 
 def _starts(length: int, side: int) -> npt.NDArray[np.int_]:

@@ -13,6 +13,8 @@ from inspection.voters.map_scale import LIT
 
 _FINENESS = 8
 """Points per cell of a map, between which it is interpolated before regions are outlined."""
+_FINEST = 2048
+"""Points along a side: a map that has more cells than an eighth of it, of many tiles, is interpolated less."""
 _ROWS, _COLUMNS = ("upper", "", "lower"), ("left", "", "right")
 _ALONE = {"": "centre", "upper": "top", "lower": "bottom"}
 
@@ -97,7 +99,8 @@ class DefectMap:
         Two levels as in hysteresis thresholding (Canny 1986): the higher says that there is something, the lower how
         far it reaches.
         """
-        rows, columns = (_FINENESS * side for side in self.rarity.shape)
+        fineness = int(np.clip(_FINEST // max(self.rarity.shape), 1, _FINENESS))
+        rows, columns = (fineness * side for side in self.rarity.shape)
         fine = self.resized(rows, columns)
         # Areas that touch at a corner are one.
         labelled, n_areas = ndimage.label(fine >= LIT, structure=np.ones((3, 3)))
@@ -105,15 +108,17 @@ class DefectMap:
         highest = ndimage.maximum(fine, labelled, numbers)
         boxes = ndimage.find_objects(labelled)
         found = [
-            self._describe(boxes[number - 1], labelled == number, rarity)
+            self._describe(
+                boxes[number - 1], int((labelled[boxes[number - 1]] == number).sum()), labelled.shape, rarity
+            )
             for number, rarity in zip(numbers, highest, strict=True)
             if rarity >= self.peak
         ]
         return tuple(sorted(found, key=lambda region: (-region.rarity, region.top, region.left)))
 
-    def _describe(self, box: tuple[slice, ...], is_inside: npt.NDArray[np.bool_], rarity: float) -> Region:
-        share = float(is_inside.mean())
-        rows, columns = is_inside.shape
+    def _describe(self, box: tuple[slice, ...], n_points: int, shape: tuple[int, ...], rarity: float) -> Region:
+        rows, columns = shape
+        share = n_points / (rows * columns)
         top, bottom = (round(end * self.height / rows) for end in (box[0].start, box[0].stop))
         left, right = (round(end * self.width / columns) for end in (box[1].start, box[1].stop))
         centre = ((box[0].start + box[0].stop) / (2 * rows), (box[1].start + box[1].stop) / (2 * columns))

@@ -19,7 +19,7 @@ from inspection.plugins import load_plugins
 from inspection.versions import installed_versions
 
 ENSEMBLE_FILE = "ensemble.json"
-FORMAT = 6
+FORMAT = 7
 """Version of the layout of ensemble.json; a reader refuses any other."""
 DIGITS = 6
 """Decimals kept of weights and coefficients."""
@@ -41,6 +41,7 @@ Proba = Annotated[float, Field(gt=0, lt=1)]
 """A setting strictly between 0 and 1."""
 Factor = Annotated[float, Field(ge=0, le=_MOST)]
 Count = Annotated[int, Field(ge=0, le=10**12)]
+TileSide = Annotated[int, Field(ge=1, le=10**6)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Text = Annotated[str, Field(min_length=1)]
 ModuleName = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")]
@@ -172,6 +173,8 @@ class Ensemble(_Entry):
     trained_on : DataEntry
     decoding : DecodingEntry
         How the training images were read, and how every image to be judged is.
+    tile_side : int or None
+        Of the tiles in which backbones see photographs; see `inspection.data.tiles.TileGrid.of`.
     versions : dict of str to str
         Of the libraries that compute a verdict, when the rules were fitted.
     plugins : tuple of str
@@ -180,7 +183,7 @@ class Ensemble(_Entry):
         In the order of every probability matrix.
     """
 
-    format: Literal[6]
+    format: Literal[7]
     classes: tuple[Literal["non_defective"], Literal["defective"]]
     voting: Text
     threshold: Proba
@@ -189,6 +192,7 @@ class Ensemble(_Entry):
     guard: GuardEntry
     trained_on: DataEntry
     decoding: DecodingEntry
+    tile_side: TileSide | None
     versions: dict[Text, Text] = Field(min_length=1)
     plugins: tuple[ModuleName, ...]
     voters: tuple[VoterEntry, ...] = Field(min_length=1)
@@ -243,6 +247,7 @@ def describe_ensemble(
     decoding: Decoding,
     guard: Mapping[str, Any],
     plugins: Sequence[str] = (),
+    tile_side: int | None = None,
 ) -> Ensemble:
     """Join voters and rules, and record the installed versions.
 
@@ -259,6 +264,8 @@ def describe_ensemble(
         Entries ``file`` and ``network``; see `GuardEntry`.
     plugins : sequence of str
         As params.yaml names them; they are loaded.
+    tile_side : int, optional
+        See `Ensemble`.
 
     Returns
     -------
@@ -269,8 +276,10 @@ def describe_ensemble(
     ConfigError
         If the voting rule is unknown.
     ModelsError
-        If the votes are to be weighted and no voter beats chance, or a part does not fit the others.
+        If the votes are to be weighted and no voter beats chance, a voter was trained on other tiles, or a part does
+        not fit the others.
     """
+    _check_tiles(cards, tile_side)
     if voting_rule(rules.voting).is_weighted and not sum(rules.vote_weights) > 0:
         raise ModelsError(
             f"ensemble.voting = {rules.voting}: no voter beats chance on its out-of-fold scores, so all weights are 0; "
@@ -291,6 +300,7 @@ def describe_ensemble(
         "guard": guard,
         "trained_on": data,
         "decoding": asdict(decoding),
+        "tile_side": tile_side,
         "versions": installed_versions(COMPUTING),
         "plugins": tuple(plugins),
         "voters": voters,
@@ -299,6 +309,15 @@ def describe_ensemble(
         return Ensemble.model_validate(content)
     except ValidationError as problem:
         raise ModelsError(f"The voters do not make an ensemble: {_describe(problem)}; run `dvc repro`.") from problem
+
+
+def _check_tiles(cards: Sequence[Mapping[str, Any]], tile_side: int | None) -> None:
+    """Refuse voters on a backbone that saw photographs in other tiles than the ensemble would show them."""
+    for card in cards:
+        seen = card.get("tile_side")
+        if seen != tile_side and not {"classifier", "memory"}.isdisjoint(card["files"]):
+            trained, served = (f"tiles of {side} pixels" if side else "whole photographs" for side in (seen, tile_side))
+            raise ModelsError(f"{card['name']} was trained on {trained}, and is to vote on {served}; run `dvc repro`.")
 
 
 def write_ensemble(models: str | Path, ensemble: Ensemble) -> None:

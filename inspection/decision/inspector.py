@@ -12,13 +12,24 @@ import numpy as np
 import numpy.typing as npt
 
 from inspection.data.images import decode, resize
+from inspection.data.tiles import MAX_TILES, TileGrid
 from inspection.decision.defect_map import DefectMap
 from inspection.decision.ensemble import read_ensemble
+from inspection.decision.tiled import look_at_tiles
 from inspection.decision.verdict import NotInspected, Verdict, make_verdicts
 from inspection.decision.versions import version_notice
 from inspection.errors import ImageError
 from inspection.files import sha256_bytes
-from inspection.networks.onnx_models import BATCH_SIZE, OnnxModel, Run, batches, one_ahead, run_with, workers_for
+from inspection.networks.onnx_models import (
+    BATCH_SIZE,
+    OnnxModel,
+    Run,
+    batches,
+    one_ahead,
+    run_together,
+    run_with,
+    workers_for,
+)
 from inspection.threads import single_threaded_libraries
 from inspection.voters.guard import Guard, read_guard
 from inspection.voters.map_scale import MapScale, read_map_scale
@@ -49,11 +60,12 @@ class Measurements:
 
 
 class _Picture(NamedTuple):
-    """A photograph as the networks see it, by the side in pixels that it was resized to, and its own size."""
+    """A photograph as the networks see it: by the side in pixels that it was resized to, its own size, and uncut."""
 
     resized: dict[int, npt.NDArray[np.uint8]]
     height: int
     width: int
+    uncut: npt.NDArray[np.uint8] | None
 
 
 class _Photograph(NamedTuple):
@@ -108,6 +120,7 @@ class Inspector:
         self.guard: Guard = read_guard(read_vouched(models, guard.file.model_dump()), guard.file.path)
         self._guard_network = guard.network.path
         networks, self._outputs_wanted = ensemble.networks(), ensemble.outputs_wanted()
+        self._tile_side = ensemble.tile_side
         n_threads = max(1, joblib.cpu_count() // len(networks))
         self._networks = {
             path: OnnxModel(read_vouched(models, file.model_dump()), path, n_threads) for path, file in networks.items()
@@ -163,9 +176,14 @@ class Inspector:
         Returns
         -------
         Measurements
+
+        Raises
+        ------
+        ImageError
+            If a photograph would be cut into more than `inspection.data.tiles.MAX_TILES`.
         """
-        pictures = (self._resized(image) for image in images)
-        parts = [self._measure_batch(batch) for batch in one_ahead(batches(pictures, BATCH_SIZE))]
+        pictures = (self._resized(image, f"image {number}") for number, image in enumerate(images))
+        parts = [self._measure_batch(batch) for batch in one_ahead(batches(pictures, self._batch_size))]
         if not parts:
             nothing = np.empty((0, self.guard.mean.size), np.float32)
             return Measurements(np.empty((0, len(self._voters))), nothing, np.empty(0), ())
@@ -192,7 +210,7 @@ class Inspector:
         Raises
         ------
         ImageError
-            If the file cannot be inspected; see `inspection.data.images.decode`.
+            If the file cannot be inspected; see `inspection.data.images.decode`, and `measure`.
         """
         return self._judge_batch([self._prepare(data, name)])[0]
 
@@ -212,7 +230,7 @@ class Inspector:
             nothing.
         """
         prepared = (self._prepare_or_say_why(read, name) for name, read in files)
-        for batch in one_ahead(batches(prepared, BATCH_SIZE)):
+        for batch in one_ahead(batches(prepared, self._batch_size)):
             readable = [photograph for photograph in batch if isinstance(photograph, _Photograph)]
             verdicts = iter(self._judge_batch(readable) if readable else ())
             for photograph in batch:
@@ -236,12 +254,29 @@ class Inspector:
             return verdicts
         return [replace(verdict, defect_map=one) for verdict, one in zip(verdicts, measured.defect_maps, strict=True)]
 
-    def _resized(self, image: npt.NDArray[np.uint8]) -> _Picture:
-        sizes = {network.image_size for network in self._networks.values()}
-        return _Picture({size: resize(image, size) for size in sizes}, *image.shape[:2])
+    @property
+    def _batch_size(self) -> int:
+        """Photographs; with tiles, of which one has enough to keep the cores busy, one."""
+        return BATCH_SIZE if self._tile_side is None else 1
+
+    def _is_tiled(self, path: str) -> bool:
+        """Whether a network sees tiles: backbones do, trained networks learned from whole photographs."""
+        return self._tile_side is not None and "defect_proba" not in self._outputs_wanted[path]
+
+    def _resized(self, image: npt.NDArray[np.uint8], name: str) -> _Picture:
+        height, width = image.shape[:2]
+        n_tiles = TileGrid.of(height, width, self._tile_side).n_tiles
+        if n_tiles > MAX_TILES:
+            raise ImageError(
+                f"{name}: {width} x {height} pixels make {n_tiles:,} tiles of {self._tile_side}, more than "
+                f"{MAX_TILES:,}; scale the photograph down to the size of those the models were trained on."
+            )
+        sizes = {network.image_size for path, network in self._networks.items() if not self._is_tiled(path)}
+        uncut = None if self._tile_side is None else image
+        return _Picture({size: resize(image, size) for size in sizes}, height, width, uncut)
 
     def _prepare(self, data: bytes, name: str) -> _Photograph:
-        return _Photograph(name, sha256_bytes(data), self._resized(decode(data, name, self.decoding).pixels))
+        return _Photograph(name, sha256_bytes(data), self._resized(decode(data, name, self.decoding).pixels, name))
 
     def _prepare_or_say_why(self, read: Callable[[], bytes], name: str) -> _Photograph | NotInspected:
         try:
@@ -255,6 +290,39 @@ class Inspector:
         return self.judge(measured, names, [photograph.sha256 for photograph in photographs])
 
     def _measure_batch(self, pictures: list[_Picture]) -> Measurements:
+        if self._tile_side is None:
+            return self._measure_whole(pictures)
+        [picture] = pictures
+        return self._measure_tiled(picture)
+
+    def _measure_tiled(self, picture: _Picture) -> Measurements:
+        """Measure one photograph, a few of its tiles at a time."""
+        assert picture.uncut is not None, "kept where there are tiles"
+        votes: dict[str, _Vote] = {}
+        with single_threaded_libraries(), workers_for(self._networks.values()) as workers:
+            for path, network in self._networks.items():
+                own = {name: voter for name, voter in self._voters.items() if voter.files["network"].path == path}
+                outputs = self._outputs_wanted[path]
+                if not self._is_tiled(path):
+                    arrays = run_together([Run(network, picture.resized[network.image_size][np.newaxis], outputs)])[0]
+                    seen = dict(zip(outputs, arrays, strict=True))
+                    votes |= {
+                        name: self._vote(name, [seen[output] for output in voter.outputs])
+                        for name, voter in own.items()
+                    }
+                    continue
+                detectors = {name: self._detectors[name] for name in own if name in self._detectors}
+                look = look_at_tiles(network, picture.uncut, self._tile_side, outputs, detectors, workers)
+                votes |= {name: _Vote(*sighting) for name, sighting in look.sightings.items()}
+                votes |= {name: self._vote(name, [look.features]) for name in own if name not in detectors}
+                if path == self._guard_network:
+                    features = look.features
+        proba = np.array([[votes[name].proba[0] for name in self._voters]], float)
+        in_order = {name: votes[name] for name in self._voters}
+        unlikeness = self.guard.unlikeness(features)
+        return Measurements(np.clip(proba, 0, 1), features, unlikeness, self._defect_maps(in_order, [picture]))
+
+    def _measure_whole(self, pictures: list[_Picture]) -> Measurements:
         wanted = self._outputs_wanted
         # Last those for whose output nothing waits.
         paths = sorted(self._networks, key=lambda path: "defect_proba" in wanted[path])
@@ -295,6 +363,12 @@ class Inspector:
         # The largest value of a mean of maps is at most the mean of their largest ones.
         peak = float(np.mean([self._scales[name].peak for name in averaged]))
         return tuple(
-            DefectMap({name: of_voter[place] for name, of_voter in maps.items()}, averaged, peak, *picture[1:])
+            DefectMap(
+                {name: of_voter[place] for name, of_voter in maps.items()},
+                averaged,
+                peak,
+                picture.height,
+                picture.width,
+            )
             for place, picture in enumerate(pictures)
         )

@@ -34,12 +34,15 @@ class TrainedFiles:
         Values a search chose; JSON can hold them.
     metrics : dict of str to float
         What is said of the training beside the out-of-fold scores.
+    tile_side : int or None
+        Of the tiles in which the voter sees photographs; None sees them whole.
     """
 
     kind: str
     files: dict[str, str]
     hyperparameters: dict[str, object]
     metrics: dict[str, float] = field(default_factory=dict)
+    tile_side: int | None = None
 
 
 def write_card(
@@ -68,13 +71,15 @@ def write_card(
     scores = pd.DataFrame({"path": rows["path"].to_numpy(), "label": rows["label"].to_numpy(), "defect_proba": proba})
     with replacing(Path(models) / scores_name) as temporary:
         scores.to_csv(temporary, index=False, float_format="%.6f", lineterminator="\n")
-    description = {
+    description: dict[str, Any] = {
         "name": voter,
         "kind": trained.kind,
         "files": {role: fingerprint(models, name) for role, name in trained.files.items()},
         "out_of_fold": fingerprint(models, scores_name),
         "hyperparameters": trained.hyperparameters,
     }
+    if trained.tile_side is not None:
+        description["tile_side"] = trained.tile_side
     content = {
         **_out_of_fold_metrics(rows["label"].to_numpy(), proba),
         **trained.metrics,
@@ -107,8 +112,8 @@ def read_cards(cards: str | Path, voters: list[str]) -> list[dict[str, Any]]:
     Returns
     -------
     list of dict
-        Per voter ``name``, ``kind``, ``files``, ``out_of_fold`` and ``hyperparameters``, as `write_card` wrote them;
-        of one that abstains ``name``, ``kind`` and ``abstains``, the reason.
+        Per voter ``name``, ``kind``, ``files``, ``out_of_fold`` and ``hyperparameters``, as `write_card` wrote them,
+        and ``tile_side`` where it sees tiles; of one that abstains ``name``, ``kind`` and ``abstains``, the reason.
 
     Raises
     ------

@@ -1,6 +1,6 @@
 """Training of a detector: memories of good parts, and what their distances mean."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Self
 
@@ -16,10 +16,12 @@ from inspection.labels import CLASS_NAMES, DEFECTIVE, NON_DEFECTIVE
 from inspection.threads import single_threaded_libraries
 from inspection.voters.map_scale import MapScale
 from inspection.voters.patch_detector import PatchDetector, smooth, top_mean
+from inspection.voters.patch_maps import TiledMaps
 from inspection.voters.patch_memory import PatchMemory, remember
 
 TOP_SHARES = (0.0, 0.005, 0.01, 0.02, 0.05, 0.1)
-"""Of the positions of a photograph, the farthest of which are averaged: what is tried; 0 is the farthest alone."""
+"""Of the positions of a tile, so many of which, the farthest of the photograph, are averaged: what is tried; 0 is the
+farthest alone. A photograph that is not cut is one tile; of one that is, tiles are there to find what is small."""
 USUAL_SHARE = 0.02
 """Of the same, unless another is clearly better."""
 _STANDARD_ERRORS = 2.0
@@ -31,8 +33,8 @@ MAX_PLANTED = 500
 _N_CANDIDATES = 50_000
 """Patches that a memory is chosen from, of as many good parts as there are."""
 
-ReadPatchMaps = Callable[[np.ndarray], Iterable[np.ndarray]]
-"""Called with positions of photographs, yields the patch map of each."""
+ReadPatchMaps = Callable[[np.ndarray], Iterable[TiledMaps]]
+"""Called with positions of photographs, yields the patch maps of each."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +49,14 @@ class TrainedDetector:
     planted_roc_auc : float in [0, 1], or None
         How well defects planted into good photographs are told from the good photographs, out of fold; None where
         enough real ones are known and none was planted.
+    top_share : float in [0, 1]
+        Which of `TOP_SHARES` the detector averages.
     """
 
     detector: PatchDetector
     out_of_fold: np.ndarray
     planted_roc_auc: float | None
+    top_share: float
 
 
 @dataclass(frozen=True)
@@ -130,7 +135,8 @@ def train_patch_detector(
     good = np.flatnonzero(parts.labels == NON_DEFECTIVE)
     _check_folds(places[good])
     n_wanted = _N_CANDIDATES * len(folds) // (len(folds) - 1)
-    samples = _sample(read_maps(good), -(-n_wanted // len(good)), np.random.default_rng(seed))
+    random = np.random.default_rng(seed)
+    samples = [seen.sample(-(-n_wanted // len(good)), random) for seen in read_maps(good)]
     sampled_folds = np.repeat(places[good], [len(sample) for sample in samples])
     candidates = np.concatenate(samples)
     order = np.random.default_rng(seed).permutation(len(candidates))
@@ -139,10 +145,10 @@ def train_patch_detector(
         memories = Parallel(n_jobs=-1, prefer="threads")(
             delayed(remember)(candidates[sampled_folds != fold], n_components, n_patches) for fold in range(len(folds))
         )
-        distances = _distances(memories, places, read_maps, np.arange(len(places)))
+        distances, n_positions = _distances(memories, places, read_maps, np.arange(len(places)))
         planted = choose_planted(good, seed) if parts.n_defects < N_ENOUGH_DEFECTS else good[:0]
-        of_planted = _distances(memories, places, read_planted_maps, planted) if len(planted) else distances[:0]
-    return _calibrated(tuple(memories), distances, of_planted, parts)
+        of_planted, _ = _distances(memories, places, read_planted_maps, planted)
+    return _calibrated(tuple(memories), distances, of_planted, n_positions, parts)
 
 
 def _check_folds(folds_of_good: np.ndarray) -> None:
@@ -154,18 +160,17 @@ def _check_folds(folds_of_good: np.ndarray) -> None:
         )
 
 
-def _sample(patch_maps: Iterable[np.ndarray], n_per_image: int, random: np.random.Generator) -> list[np.ndarray]:
-    """Take so many patches of each photograph, or all, at random."""
-    flat = (patch_map.reshape(-1, patch_map.shape[-1]) for patch_map in patch_maps)
-    return [patches[random.permutation(len(patches))[:n_per_image]] for patches in flat]
-
-
 def _distances(
     memories: list[PatchMemory], places: np.ndarray, read_maps: ReadPatchMaps, positions: np.ndarray
-) -> np.ndarray:
-    """Return how far the patches of photographs lie from the memory that was made without their fold."""
-    pairs = zip(places[positions], read_maps(positions), strict=True)
-    return np.stack([memories[place].distances(patch_map[np.newaxis])[0] for place, patch_map in pairs])
+) -> tuple[list[np.ndarray], int]:
+    """Return how far the patches of photographs lie from the memory made without their fold; positions of a tile."""
+    distances, n_positions = [], 0
+    # Nothing is read, not even the network, for no photograph.
+    seen_maps = read_maps(positions) if len(positions) else ()
+    for place, seen in zip(places[positions], seen_maps, strict=True):
+        distances.append(seen.distances(memories[place]))
+        n_positions = int(np.prod(seen.shape))
+    return distances, n_positions
 
 
 def choose_planted(good: np.ndarray, seed: int) -> np.ndarray:
@@ -185,26 +190,55 @@ def choose_planted(good: np.ndarray, seed: int) -> np.ndarray:
 
 
 def _calibrated(
-    memories: tuple[PatchMemory, ...], distances: np.ndarray, of_planted: np.ndarray, parts: TrainingParts
+    memories: tuple[PatchMemory, ...],
+    distances: list[np.ndarray],
+    of_planted: list[np.ndarray],
+    n_positions: int,
+    parts: TrainingParts,
 ) -> TrainedDetector:
-    scale = MapScale.fit(smooth(distances[parts.labels == NON_DEFECTIVE]))
-    found = calibrate_detector(top_means(distances), top_means(of_planted), parts)
-    detector = PatchDetector(memories, found.top_share, found.slope, found.intercept, scale)
-    return TrainedDetector(detector, detector.calibrate(distances), found.planted_roc_auc)
+    is_good = parts.labels == NON_DEFECTIVE
+    scale = MapScale.fit([smooth(one) for one, good in zip(distances, is_good, strict=True) if good])
+    found = calibrate_detector(top_means(distances, n_positions), top_means(of_planted, n_positions), parts)
+    n_farthest = count_farthest(found.top_share, n_positions)
+    detector = PatchDetector(memories, n_farthest, found.slope, found.intercept, scale)
+    out_of_fold = np.concatenate([detector.calibrate(one[np.newaxis]) for one in distances])
+    return TrainedDetector(detector, out_of_fold, found.planted_roc_auc, found.top_share)
 
 
-def top_means(distances: np.ndarray) -> np.ndarray:
+def count_farthest(share: float, n_positions: int) -> int:
+    """Return how many positions are averaged.
+
+    Parameters
+    ----------
+    share : float in [0, 1]
+        One of `TOP_SHARES`.
+    n_positions : int, >= 1
+        Of the map of a tile.
+
+    Returns
+    -------
+    int, >= 1
+    """
+    return max(1, round(share * n_positions))
+
+
+def top_means(distances: Sequence[np.ndarray], n_positions: int) -> np.ndarray:
     """Return the scores of photographs by each of `TOP_SHARES`.
 
     Parameters
     ----------
-    distances : ndarray of float32, shape (n_images, rows, columns)
+    distances : sequence of ndarray of float32, shape (n_images,), each of shape (rows, columns)
+        Their shapes may differ.
+    n_positions : int
+        Of the map of a tile, at most as many as each photograph has.
 
     Returns
     -------
     ndarray of float, shape (n_images, n_shares)
     """
-    return np.column_stack([top_mean(distances, share) for share in TOP_SHARES])
+    counts = [count_farthest(share, n_positions) for share in TOP_SHARES]
+    means = [[top_mean(one[np.newaxis], n_farthest)[0] for n_farthest in counts] for one in distances]
+    return np.array(means).reshape(len(distances), len(counts))
 
 
 class Calibration(NamedTuple):

@@ -5,7 +5,7 @@ photograph: 3 says "further than 99.9 % of the patches of good parts", measured 
 network behind the map had not seen.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -42,7 +42,7 @@ class MapScale:
     peak: float
 
     @classmethod
-    def fit(cls, maps: np.ndarray) -> Self:
+    def fit(cls, maps: Sequence[np.ndarray]) -> Self:
         """Learn the scale from maps of good parts.
 
         Rarer values than so many patches hold are not known: n patches tell rarities up to ``log10(n)``. From there on
@@ -50,20 +50,22 @@ class MapScale:
 
         Parameters
         ----------
-        maps : ndarray of float32, shape (n_images, rows, columns)
-            Of at least one good part, none of which the memory or network behind the maps had seen.
+        maps : sequence of ndarray of float32, shape (n_images,), each of shape (rows, columns)
+            Of at least one good part, none of which the memory or network behind the maps had seen. Their shapes may
+            differ.
 
         Returns
         -------
         MapScale
         """
-        known = RARITIES[np.log10(maps.size) >= RARITIES]
-        of_known = np.quantile(maps, 1 - 10**-known)
+        values = np.concatenate([one.ravel() for one in maps])
+        known = RARITIES[np.log10(values.size) >= RARITIES]
+        of_known = np.quantile(values, 1 - 10**-known)
         decade = of_known[-1] - of_known[max(0, len(known) - 1 - _PER_DECADE)]
         beyond = of_known[-1] + decade * (RARITIES[len(known) :] - known[-1])
         quantiles = np.concatenate([of_known, beyond]).astype(np.float32)
         scale = cls(quantiles, LIT)
-        highest = scale.rarity(maps.reshape(len(maps), -1).max(axis=1))
+        highest = scale.rarity(np.array([one.max() for one in maps]))
         peak = np.quantile(highest, 1 - FALSE_REGION_RATE, method="higher")
         return cls(quantiles, float(np.clip(peak, LIT, MOST)))
 

@@ -24,26 +24,25 @@ _SMOOTHING = 1.0
 """Standard deviation, in positions of the map, of the Gaussian by which maps are smoothed."""
 _KEYS = ("mean", "components", "patches")
 """Arrays of a `PatchMemory`."""
-_SETTINGS = ("top_share", "slope", "intercept")
+_SETTINGS = ("n_farthest", "slope", "intercept")
 """Numbers of a `PatchDetector`."""
 
 
-def top_mean(distances: np.ndarray, share: float) -> np.ndarray:
+def top_mean(distances: np.ndarray, n_farthest: int) -> np.ndarray:
     """Return the mean of the largest distances of every photograph.
 
     Parameters
     ----------
     distances : ndarray of float32, shape (n_images, rows, columns)
-    share : float in [0, 1]
-        Of the positions that are averaged, at least one: 0 takes the largest.
+    n_farthest : int, >= 1
+        Positions that are averaged, at most as many as there are.
 
     Returns
     -------
     ndarray of float, shape (n_images,)
     """
     flat = distances.reshape(len(distances), np.prod(distances.shape[1:]))
-    n_largest = max(1, round(share * flat.shape[1]))
-    return np.partition(flat, -n_largest, axis=1)[:, -n_largest:].mean(axis=1, dtype=float)
+    return np.partition(flat, -n_farthest, axis=1)[:, -n_farthest:].mean(axis=1, dtype=float)
 
 
 def smooth(distances: np.ndarray) -> np.ndarray:
@@ -53,13 +52,13 @@ def smooth(distances: np.ndarray) -> np.ndarray:
 
     Parameters
     ----------
-    distances : ndarray of float32, shape (n_images, rows, columns)
+    distances : ndarray of float32, shape (..., rows, columns)
 
     Returns
     -------
-    ndarray of float32, shape (n_images, rows, columns)
+    ndarray of float32, shape (..., rows, columns)
     """
-    return gaussian_filter(distances, _SMOOTHING, axes=(1, 2))
+    return gaussian_filter(distances, _SMOOTHING, axes=(-2, -1))
 
 
 @dataclass(frozen=True)
@@ -69,8 +68,8 @@ class PatchDetector:
     Attributes
     ----------
     memories : tuple of PatchMemory
-    top_share : float in [0, 1]
-        Of the positions whose distances make the score of a photograph, see `top_mean`.
+    n_farthest : int, >= 1
+        Positions whose distances make the score of a photograph, see `top_mean`.
     slope : float, >= 0
         Of the sigmoid: P(defective) by one memory is ``1 / (1 + exp(-(slope * score + intercept)))``.
     intercept : float
@@ -79,7 +78,7 @@ class PatchDetector:
     """
 
     memories: tuple[PatchMemory, ...]
-    top_share: float
+    n_farthest: int
     slope: float
     intercept: float
     scale: MapScale
@@ -95,7 +94,35 @@ class PatchDetector:
         -------
         Sighting
         """
-        distances = [memory.distances(patch_maps) for memory in self.memories]
+        return self.judge(self.distances(patch_maps))
+
+    def distances(self, patch_maps: np.ndarray) -> list[np.ndarray]:
+        """Return how far patches lie from each memory.
+
+        Parameters
+        ----------
+        patch_maps : ndarray of float32, shape (n_images, rows, columns, n_channels)
+            Of photographs, or of tiles.
+
+        Returns
+        -------
+        list of ndarray of float32, shape (n_images, rows, columns)
+            One of each memory.
+        """
+        return [memory.distances(patch_maps) for memory in self.memories]
+
+    def judge(self, distances: list[np.ndarray]) -> "Sighting":
+        """Say what the distances of photographs mean.
+
+        Parameters
+        ----------
+        distances : list of ndarray of float32, shape (n_images, rows, columns)
+            One of each memory; of tiles after `inspection.data.tiles.TileGrid.stitch`.
+
+        Returns
+        -------
+        Sighting
+        """
         proba = np.mean([self.calibrate(of_memory) for of_memory in distances], axis=0)
         return Sighting(proba, self.scale.rarity(smooth(np.mean(distances, axis=0))))
 
@@ -110,7 +137,7 @@ class PatchDetector:
         -------
         ndarray of float, shape (n_images,), in [0, 1]
         """
-        return expit(self.slope * top_mean(distances, self.top_share) + self.intercept)
+        return expit(self.slope * top_mean(distances, self.n_farthest) + self.intercept)
 
 
 class Sighting(NamedTuple):
@@ -165,5 +192,6 @@ def read_patch_detector(data: bytes, name: str) -> PatchDetector:
     with vouched_arrays(data, name, "patch memory") as arrays:
         n_memories = int(arrays["n_memories"])
         memories = (PatchMemory(*(arrays[f"{key}_{number}"] for key in _KEYS)) for number in range(n_memories))
-        top_share, slope, intercept = (float(arrays[key]) for key in _SETTINGS)
-        return PatchDetector(tuple(memories), top_share, slope, intercept, MapScale.of_arrays(arrays))
+        slope, intercept = float(arrays["slope"]), float(arrays["intercept"])
+        scale = MapScale.of_arrays(arrays)
+        return PatchDetector(tuple(memories), int(arrays["n_farthest"]), slope, intercept, scale)

@@ -42,6 +42,18 @@ def test_places_in_words(row, column, place):
     assert [region.place for region in map_of((row, column, 9.0)).regions] == [place]
 
 
+@pytest.mark.parametrize("shape", [(1000, 1000), (40, 3000)])
+def test_regions_of_a_map_of_many_tiles(shape):
+    """It is interpolated less, and the region is where it was."""
+    rows, columns = shape
+    spot = (slice(rows // 2, rows // 2 + 8), slice(columns // 4, columns // 4 + 20), 9.0)
+    (region,) = map_of(spot, shape=shape, size=(8 * rows, 8 * columns)).regions
+    assert region.top == pytest.approx(8 * (rows // 2), abs=8)
+    assert region.left == pytest.approx(8 * (columns // 4), abs=8)
+    assert (region.width, region.height) == pytest.approx((160, 64), abs=16)
+    assert region.area == pytest.approx(160 * 64, rel=0.3)
+
+
 def test_what_is_lit_and_nowhere_rare_is_no_region():
     assert map_of((slice(2, 5), slice(2, 5), (LIT + PEAK) / 2)).regions == ()
     assert map_of().regions == ()

@@ -68,7 +68,7 @@ def parse(content) -> ensemble_file.Ensemble:
 def test_content():
     rules = rules_of([1.23456789, 0], "weighted", (0.5, 0.7654321), POINT)
     assert content_of(rules, plugins=["json"]) == {
-        "format": 6,
+        "format": 7,
         "classes": ["non_defective", "defective"],
         "voting": "weighted",
         "threshold": 0.4,
@@ -87,6 +87,7 @@ def test_content():
         "guard": GUARD,
         "trained_on": DATA,
         "decoding": {"bit_depth": 16, "float_range": None},
+        "tile_side": None,
         "versions": VERSIONS,
         "plugins": ["json"],
         "voters": [
@@ -94,6 +95,23 @@ def test_content():
             {"name": "b_svm", "kind": "svm", "files": CARDS[1]["files"], "weight": 0.0, "coefficient": 0.765432},
         ],
     }
+
+
+@pytest.mark.parametrize(
+    ("trained", "served", "words"),
+    [
+        (None, 224, "b_svm was trained on whole photographs, and is to vote on tiles of 224 pixels"),
+        (224, None, "b_svm was trained on tiles of 224 pixels, and is to vote on whole photographs"),
+        (224, 448, "b_svm was trained on tiles of 224 pixels, and is to vote on tiles of 448 pixels"),
+    ],
+)
+def test_voters_see_what_they_were_trained_on(trained, served, words):
+    cards = [CARDS[0], CARDS[1] if trained is None else CARDS[1] | {"tile_side": trained}]
+    with pytest.raises(ModelsError, match=f"^{words}; run `dvc repro`"):
+        describe_ensemble(cards, rules_of([1.0, 1.0]), DATA, AS_STORED, GUARD, tile_side=served)
+    # A network of its own sees whole photographs, whatever the others see.
+    ensemble = describe_ensemble(cards, rules_of([1.0, 1.0]), DATA, AS_STORED, GUARD, tile_side=trained)
+    assert ensemble.tile_side == trained
 
 
 @pytest.mark.parametrize(
@@ -214,12 +232,12 @@ def test_the_message_names_the_key(path, value, message):
         (b"{}", "is damaged: format: field required"),
         (
             b'{"format": 3}',
-            "is of format 3, written by an earlier version; this version reads format 6: run `dvc repro`",
+            "is of format 3, written by an earlier version; this version reads format 7: run `dvc repro`",
         ),
-        (b'{"format": 99}', "is of another format; this version reads format 6: run `dvc repro`"),
-        (b'{"format": "6"}', "is of another format"),
+        (b'{"format": 99}', "is of another format; this version reads format 7: run `dvc repro`"),
+        (b'{"format": "7"}', "is of another format"),
         (b'{"format": true}', "is of another format"),
-        (b'{"format": 6.0}', "is of another format"),
+        (b'{"format": 7.0}', "is of another format"),
         (b'{"format": ' + b"9" * 5000 + b"}", "models/ensemble.json is "),
         (b"[" * 100_000, "is damaged: invalid JSON"),
     ],

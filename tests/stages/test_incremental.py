@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from bench.made_copies import make_copy
-from stages import extract_features, prepare
+from stages import extract_features, plan_tiles, prepare
 from tests.parts import write_class_folders
 from tests.photographs import as_file, draw_scene, shoot
 from tests.project import BACKBONE, run_stage_in, tiny_params, write_params
@@ -43,6 +43,7 @@ def add(folder: Path, label: str, scene: int) -> None:
 
 def run(folder: Path) -> dict[str, bytes]:
     run_stage_in(folder, prepare.prepare)
+    run_stage_in(folder, plan_tiles.plan)
     run_stage_in(folder, extract_features.extract, "--backbone", BACKBONE)
     return {name: (folder / name).read_bytes() for name in WRITTEN}
 

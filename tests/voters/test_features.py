@@ -1,5 +1,6 @@
 """Feature vectors: computed once per image and backbone, never stale, never lost; and their files."""
 
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -11,12 +12,13 @@ from PIL import Image
 from inspection import versions
 from inspection.audit.indexing import index_images
 from inspection.content_cache import ContentCache
-from inspection.data.images import Decoding, decode_file
+from inspection.data import tiles
+from inspection.data.images import Decoding, decode_file, resize
 from inspection.data.sources import list_images
 from inspection.errors import DataError, ImageError
 from inspection.files import sha256_bytes
 from inspection.voters import features
-from inspection.voters.features import Features, extract_features, read_features, write_features
+from inspection.voters.features import Features, extract_features, pool_tiles, read_features, write_features
 from tests.parts import draw_part, encode, write_class_folders
 from tests.test_array_files import assert_any_python_writes_it_so
 
@@ -218,7 +220,7 @@ def nearest(pixels, size):
 @pytest.mark.parametrize(
     ("module", "name", "value"),
     [
-        (features, "resize", nearest),
+        (tiles, "resize", nearest),
         (versions, "version", lambda package: "0.0.1" if package == "onnxruntime" else version(package)),
         (versions, "version", lambda package: "0.0.1" if package == "pillow" else version(package)),
     ],
@@ -237,11 +239,58 @@ def test_the_vectors_are_of_the_resize_in_use(tmp_path, backbone, cache, monkeyp
     write_class_folders(tmp_path / "large", 4, size=64)
     large = index_images(list_images(tmp_path / "large")).readable
     smooth = extract_features(backbone, large, cache).vectors
-    monkeypatch.setattr(features, "resize", nearest)
+    monkeypatch.setattr(tiles, "resize", nearest)
     rough = extract_features(backbone, large, cache).vectors
     corners = [nearest(decode_file(path).pixels, 16)[0, 0, 0] for path in large["path"]]
     assert rough[:, 1].tolist() == corners
     assert not np.array_equal(smooth, rough)
+
+
+def test_a_vector_of_tiles_holds_the_largest_of_each_feature():
+    vectors = np.array([[1, 5], [3, 2], [8, 2]], np.float32)
+    assert pool_tiles(vectors).tolist() == [8, 5]
+    assert pool_tiles(vectors[:1]).tolist() == [1, 5]
+
+
+@pytest.fixture
+def large(tmp_path):
+    """Eight images of 64 x 64, which make 3 x 3 tiles of 32."""
+    write_class_folders(tmp_path / "large", 4, size=64)
+    return index_images(list_images(tmp_path / "large")).readable
+
+
+def test_tiles_are_what_the_backbone_sees(large, extract):
+    extracted, n_computed = extract(large, tile_side=32)
+    assert n_computed == 9 * 8
+    assert (extracted.vectors.shape, extracted.tile_side) == ((8, 3), 32)
+    for path, vector in zip(large["path"], extracted.vectors, strict=True):
+        pixels = decode_file(path).pixels
+        seen = [resize(pixels[top : top + 32, left : left + 32], 16) for top in (0, 16, 32) for left in (0, 16, 32)]
+        expected = np.array([[tile.mean(), tile[0, 0, 0], 8] for tile in seen], np.float32)
+        np.testing.assert_allclose(vector, expected.max(axis=0), rtol=1e-6)
+
+
+def test_tiles_have_a_cache_of_their_own(large, extract):
+    whole, _ = extract(large)
+    cut, n_computed = extract(large, tile_side=32)
+    assert n_computed == 9 * 8
+    assert extract(large, tile_side=40)[1] == 4 * 8
+    for tile_side, before in ((None, whole), (32, cut)):
+        again, n_computed = extract(large, tile_side=tile_side)
+        assert n_computed == 0
+        np.testing.assert_array_equal(again.vectors, before.vectors)
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "value"),
+    [(tiles, "_OVERLAP", 0.5), (features, "pool_tiles", lambda vectors: vectors.mean(axis=0))],
+)
+def test_what_becomes_of_tiles_is_part_of_the_key(large, extract, monkeypatch, module, name, value):
+    extract(large)
+    extract(large, tile_side=32)
+    monkeypatch.setattr(module, name, value)
+    assert extract(large)[1] == 0, "a whole photograph has no tiles"
+    assert extract(large, tile_side=32)[1] > 0
 
 
 def test_a_deleted_cache_costs_time_only(rows, extract, tmp_path):
@@ -310,7 +359,10 @@ def test_write_and_read_round_trip(tmp_path, some_features):
     assert read.vectors.dtype == np.float32
     assert read.image_sha256.tolist() == some_features.image_sha256.tolist()
     assert read.backbone_sha256 == "d" * 64
+    assert read.tile_side is None
     assert [entry.name for entry in path.parent.iterdir()] == ["b.npz"]
+    write_features(path, replace(some_features, tile_side=224))
+    assert read_features(path, pd.DataFrame({"sha256": some_features.image_sha256})).tile_side == 224
 
 
 def test_same_features_same_bytes(tmp_path, some_features):

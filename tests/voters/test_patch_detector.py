@@ -14,10 +14,13 @@ from inspection.voters.detector_training import (
     TrainingParts,
     calibrate_detector,
     choose_planted,
+    count_farthest,
+    top_means,
     train_patch_detector,
 )
 from inspection.voters.map_scale import LIT
 from inspection.voters.patch_detector import PatchDetector, read_patch_detector, smooth, top_mean, write_patch_detector
+from inspection.voters.patch_maps import TiledMaps
 
 SIDE, N_CHANNELS = 6, 12
 N_FOLDS = 3
@@ -47,7 +50,7 @@ class Parts:
 
     def read_maps(self, positions: np.ndarray):
         self.read.append(positions.tolist())
-        return iter(self.maps[positions])
+        return map(TiledMaps.of_whole, self.maps[positions])
 
     def read_planted_maps(self, positions: np.ndarray):
         """The same parts, each with a patch of another kind."""
@@ -57,7 +60,7 @@ class Parts:
             patch_map = self.maps[position].copy()
             row, column = random.integers(0, SIDE, 2)
             patch_map[row, column] = unit(random.normal(size=N_CHANNELS))
-            yield patch_map
+            yield TiledMaps.of_whole(patch_map)
 
     def train(self, n_components: int = N_CHANNELS, n_patches: int = 200, seed: int = 0):
         parts = TrainingParts(self.labels, self.weights, self.folds, int(self.labels.sum()))
@@ -77,7 +80,17 @@ def trained(parts):
 @pytest.mark.parametrize(("share", "expected"), [(0.0, 9.0), (0.1, 9.0), (0.2, 8.5), (0.3, 8.0), (1.0, 4.5)])
 def test_top_mean(share, expected):
     distances = np.random.default_rng(0).permutation(10).reshape(1, 2, 5).astype(np.float32)
-    assert top_mean(distances, share) == pytest.approx([expected])
+    assert top_mean(distances, count_farthest(share, 10)) == pytest.approx([expected])
+
+
+def test_of_many_tiles_as_many_positions_count_as_of_one():
+    """A defect on one of four tiles makes the score that it makes alone."""
+    tile = np.zeros((5, 5), np.float32)
+    tile[0, 0] = 1
+    large = np.zeros((10, 10), np.float32)
+    large[5:, 5:] = tile
+    alone, among_others = top_means([tile, large], n_positions=25)
+    np.testing.assert_array_equal(alone, among_others)
 
 
 def test_defects_are_found_out_of_fold(parts, trained):
@@ -137,7 +150,7 @@ def test_a_file_says_what_was_written(trained, parts, tmp_path):
     for array, same in zip(again.look(parts.maps), trained.detector.look(parts.maps), strict=True):
         np.testing.assert_array_equal(array, same)
     assert again.scale.peak == trained.detector.scale.peak
-    assert again.top_share == trained.detector.top_share
+    assert again.n_farthest == trained.detector.n_farthest == count_farthest(trained.top_share, SIDE * SIDE)
 
 
 @pytest.mark.parametrize(
@@ -175,7 +188,7 @@ def test_what_is_known_of_defects_counts_for_more_than_what_is_planted():
     for n_defective in (0, 3, 6, 9):
         parts = Parts(n_defective=n_defective)
         parts.maps[parts.labels == 1] = Parts().maps[:n_defective]
-        planted = np.stack(list(parts.read_planted_maps(np.arange(30))))
+        planted = np.stack([seen.maps[0] for seen in parts.read_planted_maps(np.arange(30))])
         proba.append(parts.train().detector.look(planted).proba.mean())
     assert proba == sorted(proba, reverse=True)
 
