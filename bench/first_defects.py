@@ -8,15 +8,20 @@ All good training photographs are there from the start; of the defects of the tr
 group at a time (copies and series are one defect), spread evenly over the folds. The test part stays as it is. Voters
 are trained, and rules fitted, as the pipeline does it; a voter that so few defects cannot train abstains. A source
 whose training part is good throughout (the layout of MVTec AD) keeps it, and its good test photographs; half of the
-groups of its defects are tested, the others are there to be labelled. Networks, slow to train, are left out unless
-``--networks`` names some. Scores are kept in .cache/protocols, as those of `bench.protocols` are.
+groups of its defects are tested, the others are there to be labelled. With ``--redraw``, or ``data.supplied_split:
+redraw``, its split counts for nothing, and defects and good parts of its test part come into training by group. ::
+
+    python -m bench.first_defects --source path/to/screws --redraw --numbers 0 1 5 20 --seeds 3
+
+Photographs are seen whole: where the pipeline would cut them into tiles, a line says so. Networks, slow to train, are
+left out unless ``--networks`` names some. Scores are kept in .cache/protocols, as those of `bench.protocols` are.
 """
 
 import argparse
 import tempfile
 from collections.abc import Iterator
-from functools import cached_property
 from pathlib import Path
+from time import perf_counter
 from typing import NamedTuple
 
 import numpy as np
@@ -25,6 +30,7 @@ from matplotlib.figure import Figure
 from scipy.special import expit
 from sklearn.metrics import roc_auc_score
 
+from bench.patch_maps import AT_ONCE, PatchMaps, check_patch_maps
 from bench.protocols import MEMORY, add_voter_arguments, choose_voters, prepare, read_vectors, train_voters
 from inspection.audit.findings import audit_images
 from inspection.audit.indexing import index_images
@@ -32,13 +38,12 @@ from inspection.config import DataParams, Params, PatchParams, load_params
 from inspection.data.groups import join_groups
 from inspection.data.images import Decoding
 from inspection.data.manifest import label_of, weigh_images
-from inspection.data.planted_defects import plant
 from inspection.data.sources import group_by_name, list_images
 from inspection.data.splits import divide
+from inspection.data.tile_plan import plan_tiles
 from inspection.decision.combination import mean_log_odds
 from inspection.decision.rule_fitting import fit_rules
-from inspection.errors import ConfigError, DataError
-from inspection.files import sha256_bytes
+from inspection.errors import DataError
 from inspection.labels import DEFECTIVE, NON_DEFECTIVE, TEST, TRAIN
 from inspection.reports.pictures.canvas import GREY, LINE, WIDTH, save_figure, strip_frame
 from inspection.voters.detector_training import (
@@ -50,14 +55,11 @@ from inspection.voters.detector_training import (
     top_means,
     train_patch_detector,
 )
-from inspection.voters.patch_maps import TiledMaps, iterate_patch_maps
 from inspection.voters.patch_memory import PatchMemory
-from stages.running import open_cache, progress, progress_of
+from stages.running import open_cache, progress_of
 
 NUMBERS = (0, 1, 3, 10, 20, 40, 80)
 """Labelled defects, beside all."""
-_AT_ONCE = 16
-"""Patch maps that are compared with a memory at once."""
 PUBLISHED = {
     "elpv": "Published for ELPV, other test parts: DRA (Ding et al., CVPR 2022) 82.1 with 10 defects, 62.6 with 1"
 }
@@ -75,7 +77,8 @@ def main() -> None:
     arguments = parser.parse_args()
     params = choose_params(arguments)
     images = read_images(params)
-    if arguments.redraw:
+    tell_of_tiles(images, params)
+    if arguments.redraw or params.data.supplied_split == "redraw":
         images = images.assign(split="")
     prepared = {name: prepare(name, images, params) for name in params.networks}
     vectors, lines = read_vectors(images, params), []
@@ -83,11 +86,15 @@ def main() -> None:
         maps = {name: PatchMaps(name, images, params, Path(folder)) for name in params.backbones}
         for seed in range(arguments.seeds):
             rows = draw_division(images, params.data, seed)
+            started = perf_counter()
             distances = {name: detector_scores(rows, maps[name], params, seed) for name in params.backbones}
+            print(f"seed {seed}: memories in {perf_counter() - started:.1f} s", flush=True)
             for step, known in enumerate(label_defects(rows, arguments.numbers, seed)):
+                started = perf_counter()
                 voters = vote(rows, known, distances, vectors, prepared, params, seed)
                 lines.append({"step": step, **score(rows[known], voters, params)})
-                print({name: round(value, 4) for name, value in lines[-1].items()}, flush=True)
+                point = {name: round(value, 4) for name, value in lines[-1].items()}
+                print(f"{point} in {perf_counter() - started:.1f} s", flush=True)
     table = summarise(pd.DataFrame(lines))
     print_table(table)
     print(f"\n{PUBLISHED.get(Path(params.data.source).name, '')}")
@@ -98,8 +105,7 @@ def main() -> None:
 def choose_params(arguments: argparse.Namespace) -> Params:
     """Return the params with source and voters of the command line, without networks unless it names them."""
     params = load_params()
-    if not params.detectors:
-        raise ConfigError("params.yaml: detectors = []; set [patch_memory], and run `dvc repro export-backbone`.")
+    check_patch_maps(params)
     if arguments.networks is None:
         arguments.networks = ["none"]
     if arguments.source:
@@ -117,6 +123,13 @@ def read_images(params: Params) -> pd.DataFrame:
     labels = label_of(indexed.readable["defect_probability"], data.defect_threshold)
     images = audit_images(indexed, labels, progress_of, cache).images.reset_index(drop=True)
     return images.assign(group=join_groups(images, data.series), weight=weigh_images(images, data))
+
+
+def tell_of_tiles(images: pd.DataFrame, params: Params) -> None:
+    """Say where the pipeline would see tiles, by the sizes of all images, and the voters here do not."""
+    plan = plan_tiles(images.assign(split=TRAIN), params.features.tiles, params.features.image_size)
+    if plan.side:
+        print(f"NOTICE: photographs are squeezed here; the pipeline sees tiles of {plan.side} pixels (features.tiles).")
 
 
 def draw_division(images: pd.DataFrame, params: DataParams, seed: int) -> pd.DataFrame:
@@ -166,49 +179,6 @@ def label_defects(rows: pd.DataFrame, numbers: list[int], seed: int) -> Iterator
         yield ~is_unlabelled | rows["group"].isin(ordered[:number]).to_numpy()
 
 
-class PatchMaps:
-    """Patch maps of all photographs by one backbone, computed when one is first asked for.
-
-    Parameters
-    ----------
-    backbone : str
-    images : DataFrame
-    params : Params
-    folder : Path
-        That holds them, more than a gigabyte.
-    """
-
-    def __init__(self, backbone: str, images: pd.DataFrame, params: Params, folder: Path):
-        is_shared = params.patch_memory.image_size == params.features.image_size
-        name = f"backbones/{backbone}.onnx" if is_shared else f"patches/{backbone}/network.onnx"
-        self._network, self._images, self._folder = Path("models") / name, images, folder
-        self._decoding = Decoding.of(params.data.decoding)
-        self.network_sha256 = sha256_bytes(self._network.read_bytes())
-
-    def __getitem__(self, positions) -> np.ndarray:
-        """Return the maps at positions, shape (n_positions, rows, columns, n_channels)."""
-        return np.asarray(self._maps[positions])
-
-    def planted(self, positions, seed: int) -> Iterator[np.ndarray]:
-        """Yield the maps of photographs with a planted defect."""
-        random = np.random.default_rng(seed)
-        some = self._images.iloc[positions]
-        passing = iterate_patch_maps(self._network, some, self._decoding, lambda pixels: plant(pixels, random)[0])
-        for seen in progress(passing, "planted defects", len(some)):
-            yield from seen.maps
-
-    @cached_property
-    def _maps(self) -> np.memmap:
-        passing = iterate_patch_maps(self._network, self._images, self._decoding)
-        for position, seen in enumerate(progress(passing, "patch maps", len(self._images))):
-            [patch_map] = seen.maps
-            if not position:
-                shape = (len(self._images), *patch_map.shape)
-                maps = np.memmap(self._folder / self.network_sha256, patch_map.dtype, "w+", shape=shape)
-            maps[position] = patch_map
-        return maps
-
-
 class DetectorScores(NamedTuple):
     """What a detector measures of all photographs; no labelled defect has a say in it.
 
@@ -251,7 +221,7 @@ def _scores_by_memories(
 ) -> DetectorScores:  # fmt: skip
     train = np.flatnonzero(folds >= 0)
     memories = train_patch_detector(
-        lambda positions: (TiledMaps.of_whole(maps[order[train[position]]]) for position in positions),
+        lambda positions: maps.whole(order[train[positions]]),
         # Enough defects for a calibration that nobody reads.
         lambda positions: iter(()),
         TrainingParts(labels[train], weights[train], folds[train], N_ENOUGH_DEFECTS),
@@ -260,7 +230,7 @@ def _scores_by_memories(
     scores = np.empty((len(labels), len(memories), len(TOP_SHARES)))
     for fold, memory in enumerate(memories):
         judged = np.flatnonzero((folds == fold) | (folds < 0))
-        for some in np.array_split(judged, -(-len(judged) // _AT_ONCE)):
+        for some in np.array_split(judged, -(-len(judged) // AT_ONCE)):
             of_some = _top_means(memory, maps[order[some]])
             is_train = folds[some] >= 0
             scores[some[is_train]] = of_some[is_train, np.newaxis]

@@ -12,10 +12,23 @@ Seeds are 0, 1, ... Every voter of params.yaml is trained as the pipeline trains
 scores of the training part, and each test part is judged once. Scores are kept in .cache/protocols, by which a further
 call continues; delete that folder after a change of the code that trains. Other voters than those of params.yaml:
 ``--backbones``, ``--classifiers``, ``--networks`` (also ``none``).
+
+``--detectors patch_memory`` says what detectors add; params.yaml must name them too, for the export of the networks::
+
+    python -m bench.protocols --protocols a --detectors patch_memory
+
+One is trained on what each backbone sees of the good photographs of each training part, as the pipeline trains it.
+Ensembles without and with them stand side by side, of one split and the same other voters, and the differences with
+standard errors over the test parts. The splits share their photographs, so that this error leaves out what another
+sample would change; with it, five splits have one about 1.6 times as large (Nadeau and Bengio, Machine Learning 52,
+2003). Patch maps, one or two gigabytes of each backbone, lie in a temporary folder (TMPDIR) while it runs.
 """
 
 import argparse
+import tempfile
+from collections.abc import Collection
 from dataclasses import replace
+from pathlib import Path
 
 import joblib
 import numpy as np
@@ -24,8 +37,9 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold
 from tqdm import tqdm
 
+from bench.patch_maps import AT_ONCE, PatchMaps, check_patch_maps
 from inspection.audit.indexing import index_images
-from inspection.config import Params, load_params
+from inspection.config import Params, PatchParams, load_params
 from inspection.data.images import Decoding, resize
 from inspection.data.manifest import iterate_pixels, label_of, weigh_images
 from inspection.data.sources import group_by_name, list_images
@@ -39,7 +53,9 @@ from inspection.networks.training import LabelledImages, average_proba, train_ac
 from inspection.plugins import load_plugins
 from inspection.reports.tables.metrics import expected_calibration_error
 from inspection.reports.tables.predictions import ENSEMBLE
+from inspection.voters.detector_training import TrainingParts, train_patch_detector
 from inspection.voters.features import extract_features
+from inspection.voters.patch_maps import TiledMaps
 from inspection.voters.shallow import train_shallow
 from stages.running import open_cache
 
@@ -48,6 +64,9 @@ CERTAIN = (0, 1)
 """Defect probabilities that leave no doubt about the label."""
 N_OUTER_FOLDS = 5
 """Of protocol (c)."""
+WITH_DETECTORS = f"{ENSEMBLE} with detectors"
+MAJORITY = ", majority"
+"""Behind the name of an ensemble whose votes decide."""
 
 
 def main() -> None:
@@ -55,22 +74,33 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--block", type=int, default=60, help="file numbers kept together in protocol (b)")
     parser.add_argument("--protocols", nargs="+", choices=["a", "b", "c"], default=["a", "b"])
+    parser.add_argument("--detectors", nargs="+", choices=["patch_memory"], default=[], help="compare with and without")
     add_voter_arguments(parser)
     arguments = parser.parse_args()
-    params = choose_voters(load_params(), arguments)
+    declared = load_params()
+    if arguments.detectors:
+        check_patch_maps(declared)
+    params = choose_voters(declared, arguments)
     images = read_images(params)
     vectors = read_vectors(images, params)
     blocks = group_by_name(images, params.data.source, r"(\d+)\D*$", arguments.block)["group"]
     lines = []
     prepared = {name: prepare(name, images, params) for name in params.networks}
-    for protocol in arguments.protocols:
-        for seed in range(arguments.seeds):
-            for rows in draw_divisions(protocol, images, blocks, params, seed):
-                voter_proba = train_voters(rows, vectors, prepared, params, seed)
-                scores = score(rows, voter_proba, params)
-                print(f"{protocol} {seed}: {scores['accuracy'].round(4).to_dict()}", flush=True)
-                lines.append(scores.assign(protocol=protocol))
-    print_table(pd.concat(lines))
+    with tempfile.TemporaryDirectory() as folder:
+        looked_at = params.backbones if arguments.detectors else []
+        maps = {name: PatchMaps(name, images, params, Path(folder)) for name in looked_at}
+        for protocol in arguments.protocols:
+            for seed in range(arguments.seeds):
+                for rows in draw_divisions(protocol, images, blocks, params, seed):
+                    voter_proba = train_voters(rows, vectors, prepared, params, seed)
+                    scores = compare(rows, voter_proba, train_detectors(rows, maps, params, seed), params)
+                    print(f"{protocol} {seed}: {scores['accuracy'].round(4).to_dict()}", flush=True)
+                    lines.append(scores.assign(protocol=protocol))
+    table = pd.concat(lines)
+    print_table(table)
+    if arguments.detectors:
+        print("\nWith detectors, less without; ± standard error")
+        print_table(paired_differences(table), "sem", "+.2f")
 
 
 def add_voter_arguments(parser: argparse.ArgumentParser) -> None:
@@ -213,16 +243,78 @@ def network_scores(
     return proba
 
 
-def score(rows: pd.DataFrame, voter_proba: dict[str, np.ndarray], params: Params) -> pd.DataFrame:
+def train_detectors(rows: pd.DataFrame, maps: dict[str, PatchMaps], params: Params, seed: int) -> dict[str, np.ndarray]:
+    """Return P(defective) of all images by the detector of every backbone, as `train_voters` does of other voters."""
+    order, known = rows.index.to_numpy(), (rows["split"] == TRAIN).to_numpy()
+    parts, scores = TrainingParts.of(rows[known]), {}
+    for backbone, of_backbone in maps.items():
+        name = f"{backbone}_patch_memory"
+        print(f"seed {seed}: {name}", flush=True)
+        seen = [of_backbone.network_sha256, *rows["pixels_sha256"]]
+        scores[name] = patch_memory_scores(
+            seen, params.patch_memory, known, parts, seed, maps=of_backbone, order=order, name=name
+        )
+    return scores
+
+
+@MEMORY.cache(ignore=["maps", "order", "name"])
+def patch_memory_scores(
+    seen: list[str], settings: PatchParams, known: np.ndarray, parts: TrainingParts, seed: int, maps: PatchMaps,
+    order: np.ndarray, name: str,
+) -> np.ndarray:  # fmt: skip
+    """Return P(defective) by one detector; ``seen``, of network and pixels, stands for what is left out of the key."""
+    of_train, of_test = order[known], order[~known]
+    trained = train_patch_detector(
+        lambda positions: show_progress(maps.whole(of_train[positions]), len(positions), name),
+        lambda positions: map(TiledMaps.of_whole, maps.planted(of_train[positions], seed)),
+        parts, settings.components, settings.patches, seed,
+    )  # fmt: skip
+    proba = np.empty(len(order))
+    proba[known] = trained.out_of_fold
+    batches = np.array_split(of_test, -(-len(of_test) // AT_ONCE))
+    looks = (trained.detector.look(maps[some]).proba for some in show_progress(batches, len(batches), f"{name}, test"))
+    # Clipped as the inspector does it.
+    proba[~known] = np.clip(np.concatenate(list(looks)), 0, 1)
+    return proba
+
+
+def compare(
+    rows: pd.DataFrame, voter_proba: dict[str, np.ndarray], of_detectors: dict[str, np.ndarray], params: Params
+) -> pd.DataFrame:
+    """Return the scores on the test part as `score` does; where there are detectors, of both ensembles."""
+    without = score(rows, voter_proba, params)
+    if not of_detectors:
+        return without
+    everyone = score(rows, voter_proba | of_detectors, params, of_detectors)
+    names = {f"{ENSEMBLE}{end}": f"{WITH_DETECTORS}{end}" for end in ("", MAJORITY)}
+    return pd.concat([everyone.loc[list(names)].rename(names), without, everyone.loc[list(of_detectors)]])
+
+
+def paired_differences(lines: pd.DataFrame) -> pd.DataFrame:
+    """Return, for every test part, what the ensemble with detectors scores above the one without."""
+    columns = lines.columns.drop("protocol")
+    differences = []
+    for end in ("", MAJORITY):
+        # Of both there is one row per test part, in the same order.
+        more, other = lines.loc[[f"{WITH_DETECTORS}{end}"]], lines.loc[[f"{ENSEMBLE}{end}"]]
+        difference = more[columns] - other[columns].to_numpy()
+        differences.append(difference.assign(protocol=more["protocol"]))
+    return pd.concat(differences)
+
+
+def score(
+    rows: pd.DataFrame, voter_proba: dict[str, np.ndarray], params: Params, detectors: Collection[str] = ()
+) -> pd.DataFrame:
     """Fit the rules on the training part; return the scores on the test part, of every voter and the ensemble."""
     train, test = ((rows["split"] == part).to_numpy() for part in (TRAIN, TEST))
     proba = np.column_stack(list(voter_proba.values()))
-    rules = fit_rules(proba[train], rows[train], params.ensemble, params.decision).rules
+    is_detector = np.isin(list(voter_proba), list(detectors))
+    rules = fit_rules(proba[train], rows[train], params.ensemble, params.decision, is_detector).rules
     together = rules.combination.defect_proba(proba)
     majority_fails = majority(proba, replace(rules, voting="hard")) != GOOD
     verdicts = {
         ENSEMBLE: (together, together >= rules.threshold),
-        f"{ENSEMBLE}, majority": (together, majority_fails),
+        f"{ENSEMBLE}{MAJORITY}": (together, majority_fails),
         **{name: (of_voter, of_voter >= rules.threshold) for name, of_voter in voter_proba.items()},
     }
     parts = {
@@ -241,17 +333,17 @@ def score(rows: pd.DataFrame, voter_proba: dict[str, np.ndarray], params: Params
     return pd.DataFrame(lines).T.rename(columns={"accuracy, all": "accuracy"})
 
 
-def print_table(lines: pd.DataFrame) -> None:
-    """Print mean and standard deviation over the test parts as Markdown, the ensemble first."""
+def print_table(lines: pd.DataFrame, spread: str = "std", form: str = ".2f") -> None:
+    """Print mean and spread, a standard deviation or error (``sem``), over the test parts as Markdown."""
     columns = [column for column in lines if column != "protocol"]
     for protocol, of_protocol in lines.groupby("protocol"):
         by_model = of_protocol[columns].groupby(level=0, sort=False)
-        mean, spread = by_model.mean(), by_model.std()
+        mean, around = by_model.mean(), by_model.agg(spread)
         print(f"\nprotocol ({protocol}), {len(of_protocol) // len(mean)} test parts\n")
         print("| model |", " | ".join(columns), "|")
         print("|---" * (len(columns) + 1) + "|")
         for model in mean.index:
-            cells = [f"{100 * mean.loc[model, c]:.2f} ± {100 * spread.loc[model, c]:.2f}" for c in columns]
+            cells = [f"{100 * mean.loc[model, c]:{form}} ± {100 * around.loc[model, c]:.2f}" for c in columns]
             print(f"| {model} |", " | ".join(cells), "|")
 
 
