@@ -25,7 +25,6 @@ from bench.protocols import add_voter_arguments, choose_voters, prepare, read_im
 from inspection.config import Params, load_params
 from inspection.data.manifest import read_manifest
 from inspection.data.splits import divide
-from inspection.decision.operating_point import OperatingPoint
 from inspection.decision.outcomes import Outcomes
 from inspection.decision.rule_fitting import fit_rules
 from inspection.decision.rules import Rules, decide
@@ -87,7 +86,9 @@ def try_promises(rows: pd.DataFrame, proba: np.ndarray, params: Params, rates: l
                 "escape rate": outcomes.passes[is_defect].mean(),
                 "exceeds": outcomes.passes[is_defect].mean() > rate,
                 "threshold exceeds": below[is_defect].mean() > rate,
-                "expected": expected_excess(point, int(is_defect.sum())) if point else np.nan,
+                "expected": np.nan
+                if point is None
+                else expected_excess(point.n_escapes, point.n_defects, int(is_defect.sum()), rate),
                 "overkill rate": outcomes.fails[~is_defect].mean(),
                 "review rate": outcomes.reviewed.mean(),
             }
@@ -100,11 +101,24 @@ def decide_by_threshold(proba: np.ndarray, rules: Rules) -> np.ndarray:
     return rules.combination.defect_proba(proba) < rules.operating_point.pass_below
 
 
-def expected_excess(point: OperatingPoint, n_defects: int) -> float:
-    """Return the probability that more than the promised share of test defects lies below the threshold."""
-    rank = point.n_escapes + 1
-    of_test = betabinom(n_defects, rank, point.n_defects + 1 - rank)
-    return float(of_test.sf(np.floor(point.max_escape_rate * n_defects)))
+def expected_excess(n_hits: int, n_learned: int, n_others: int, max_rate: float) -> float:
+    """Return the probability that more than the promised share of other parts lies beyond the threshold.
+
+    Parameters
+    ----------
+    n_hits, n_learned : int
+        Parts beyond the threshold, which is the score of the next one, and all parts it was chosen on.
+    n_others : int
+        Exchangeable with them.
+    max_rate : float in (0, 1)
+
+    Returns
+    -------
+    float in [0, 1]
+    """
+    of_others = betabinom(n_others, n_hits + 1, n_learned - n_hits)
+    # Rounded: 0.29 * 100 is a little less than 29 in floating point.
+    return float(of_others.sf(np.floor(round(max_rate * n_others, 9))))
 
 
 def print_table(n_train: int, lines: pd.DataFrame) -> None:
