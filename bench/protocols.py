@@ -21,7 +21,8 @@ One is trained on what each backbone sees of the good photographs of each traini
 Ensembles without and with them stand side by side, of one split and the same other voters, and the differences with
 standard errors over the test parts. The splits share their photographs, so that this error leaves out what another
 sample would change; with it, five splits have one about 1.6 times as large (Nadeau and Bengio, Machine Learning 52,
-2003). Patch maps, one or two gigabytes of each backbone, lie in a temporary folder (TMPDIR) while it runs.
+2003). Patch maps, one or two gigabytes of each backbone, lie in a temporary folder (TMPDIR) while it runs. The scores
+of every test part are left in bench/results/protocols_detectors.json.
 """
 
 import argparse
@@ -38,6 +39,7 @@ from sklearn.model_selection import StratifiedKFold
 from tqdm import tqdm
 
 from bench.patch_maps import AT_ONCE, PatchMaps, check_patch_maps
+from bench.side_by_side import machine_facts, write_results
 from inspection.audit.indexing import index_images
 from inspection.config import Params, PatchParams, load_params
 from inspection.data.images import Decoding, resize
@@ -101,6 +103,9 @@ def main() -> None:
     if arguments.detectors:
         print("\nWith detectors, less without; ± standard error")
         print_table(paired_differences(table), "sem", "+.2f")
+        of_parts = table.reset_index(names="model").to_dict("records")
+        facts = machine_facts(("onnxruntime", "scikit-learn", "torch"))
+        write_results("protocols_detectors", facts, {"scores": of_parts})
 
 
 def add_voter_arguments(parser: argparse.ArgumentParser) -> None:
