@@ -1,11 +1,12 @@
 """Shares and probabilities as text: never rounded to certainty, nor onto a limit that they do not equal."""
 
 from collections.abc import Sequence
+from decimal import Decimal
 
 from inspection.decision.operating_point import OperatingPoint
 
-_MOST_DIGITS = 15
-"""Decimals of a percentage; more than these a double does not hold."""
+_MOST_DIGITS = 22
+"""Decimals of a percentage: so many tell any two doubles apart that are above a millionth."""
 
 
 def percent(probability: float, digits: int = 1) -> str:
@@ -22,7 +23,8 @@ def percent(probability: float, digits: int = 1) -> str:
         return f">{1 - step:.{digits}%}"
     if 0 < probability < step / 2:
         return f"<{step:.{digits}%}"
-    return f"{probability:.{digits}%}"
+    # Exact: a hundred times a double is rounded, and may be the hundredfold of its neighbour.
+    return f"{Decimal(probability):.{digits}%}"
 
 
 def percent_distinct(probability: float, limit: float) -> str:

@@ -1,5 +1,6 @@
 """Shares and probabilities as text, at the edges where rounding would mislead."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -91,3 +92,13 @@ def test_no_two_different_numbers_ever_look_the_same(first, second, proba):
 )
 def test_whose_map_a_map_is(voters, words):
     assert averaged_words(voters) == words
+
+
+@pytest.mark.parametrize("limit", [0.0347614288330078125, 0.5, 1e-5, 0.999])
+def test_neighbouring_numbers_never_look_the_same(limit):
+    """A probability put together in another order may be the last bit below a limit."""
+    below = math.nextafter(limit, 0)
+    assert percent_distinct(below, limit) != percent_distinct(limit, below)
+    point = OperatingPoint(limit, limit, 0.01, 0.95, 300, 0)
+    pass_below, _, shown = threshold_words(point, below)
+    assert shown != pass_below
