@@ -71,8 +71,7 @@ def replacing(path: str | Path, flush: bool = True) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_leftovers(path.parent.resolve())
-    folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", suffix=_SUFFIX, dir=path.parent))
+    folder = working_folder(path.parent)
     try:
         temporary = folder / path.name
         yield temporary
@@ -83,6 +82,24 @@ def replacing(path: str | Path, flush: bool = True) -> Iterator[Path]:
             _flush(path.parent)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def working_folder(parent: str | Path) -> Path:
+    """Make a hidden folder for what this process needs for a while.
+
+    Who asks for it removes it; what a killed process left, the next one to ask for one there removes.
+
+    Parameters
+    ----------
+    parent : str or Path
+        Folder in which it is made.
+
+    Returns
+    -------
+    Path
+    """
+    _remove_leftovers(Path(parent).resolve())
+    return Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", suffix=_SUFFIX, dir=parent))
 
 
 @cache

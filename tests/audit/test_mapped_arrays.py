@@ -2,6 +2,8 @@
 
 import gc
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +31,17 @@ def test_file_goes_with_the_last_view():
     assert path.exists()
     del view
     gc.collect()
-    assert not path.exists()
+    assert not path.parent.exists()
+
+
+def test_what_a_killed_process_left_the_next_one_removes(tmp_path):
+    make = "import os, numpy, inspection.audit.mapped_arrays as m; array = m.mapped_zeros((3, 2), numpy.uint8)"
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", f"{make}; os.kill(os.getpid(), 9)"], env=environment, check=False)
+    [left] = tmp_path.rglob("array")
+    subprocess.run([sys.executable, "-c", make], env=environment, check=True)
+    assert not left.exists()
+    assert not list(tmp_path.iterdir())
 
 
 def test_other_processes_see_what_is_put_in():
