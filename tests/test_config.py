@@ -2,9 +2,12 @@
 
 import copy
 import re
+import shutil
+from operator import attrgetter
 from pathlib import Path
 
 import pytest
+from dvc.utils.hydra import apply_overrides
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 
@@ -497,3 +500,13 @@ def test_decision_settings_that_contradict_each_other(tmp_path, changes, message
 def test_the_highest_overkill_rate(tmp_path):
     section = YAML(typ="safe").load(PARAMS)["decision"] | {"max_overkill_rate": 0.999, "max_escape_rate": 0.05}
     assert load_params(write_changed(tmp_path, "decision", section)).decision.max_overkill_rate == 0.999
+
+
+@pytest.mark.parametrize("key", ["plugins", "classifiers", "networks", "detectors", "features.flips"])
+def test_a_list_emptied_on_the_command_line_leaves_a_readable_file(tmp_path, key):
+    """What ``dvc exp run -S`` does with the file: a list of lines below a comment it would write as invalid YAML."""
+    path = shutil.copy(PARAMS, tmp_path)
+    apply_overrides(path, [f"{key}=[]", "decision.max_overkill_rate=0.05"])
+    params = load_params(path)
+    assert attrgetter(key)(params) == []
+    assert params.decision.max_overkill_rate == 0.05
