@@ -4,6 +4,7 @@ What takes long to import is imported by the fixture that needs it: the process 
 file too.
 """
 
+import gc
 import os
 import shutil
 from collections.abc import Callable
@@ -16,6 +17,9 @@ from hypothesis import settings
 # Read when torch is imported. Workers side by side share the cores: threads that wait for one another by spinning take
 # them from the other worker. No result depends on it.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+# What is imported stays: looking for garbage among it takes a fifth of the time of an import, see below.
+gc.disable()
 
 # A slow machine is no failure.
 settings.register_profile("untimed", deadline=None)
@@ -30,6 +34,17 @@ def pytest_collection_modifyitems(items) -> None:
         key=lambda item: [bool(item.get_closest_marker(name)) for name in ("pipeline", "browser")],
         reverse="PYTEST_XDIST_WORKER" in os.environ,
     )
+
+
+def pytest_collection_finish() -> None:
+    """Look for garbage from here on, and only among what tests make."""
+    gc.freeze()
+    gc.enable()
+
+
+def pytest_unconfigure() -> None:
+    """Let Python tidy up at the end, as it does: libraries complain of what is left."""
+    gc.unfreeze()
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ A ``python`` that comes first on the ``PATH`` hands ``-m stages.x`` to one such 
 another. The code of the project itself is imported in the fork, from the folder it is started in, as always.
 """
 
+import gc
 import importlib
 import json
 import os
@@ -81,11 +82,15 @@ def preloaded(environment: dict[str, str]) -> Iterator[Path]:
 
 def serve(program: str, address: str) -> None:
     """Import the libraries, then run what is asked for, one fork after another."""
+    # No fork looks for garbage among what all of them share: it would copy the memory that it looks at.
+    gc.disable()
     for library in LIBRARIES[program]:
         importlib.import_module(library)
     if program == STAGES:
         # It lies beside this script.
         importlib.import_module("exporter").keep_operators()
+    gc.freeze()
+    gc.enable()
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(address)
         listener.listen()
