@@ -98,9 +98,9 @@ def twelve_bit_project(tmp_path_factory, tiny_project) -> Path:
 
     def build(folder: Path) -> None:
         from tests.parts import save_twelve_bits, write_class_folders
-        from tests.project import N_PER_CLASS, run_stages_in, tiny_params
+        from tests.project import N_PER_CLASS, run_stages_in, share_backbones, tiny_params
 
-        shutil.copytree(tiny_project / "models" / "backbones", folder / "models" / "backbones")
+        share_backbones(tiny_project, folder)
         write_class_folders(folder / "data" / "raw", N_PER_CLASS, write=save_twelve_bits)
         params = tiny_params()
         params["data"]["decoding"]["bit_depth"] = 12
@@ -110,30 +110,49 @@ def twelve_bit_project(tmp_path_factory, tiny_project) -> Path:
     return built_once(tmp_path_factory, "twelve_bit_project", build)
 
 
+@pytest.fixture(scope="session")
+def patch_backbone_project(tmp_path_factory) -> Path:
+    """A project folder with nothing but the backbone whose one pass makes features and patches. Not to be changed."""
+
+    def build(folder: Path) -> None:
+        from stages import export_backbone
+        from tests.project import BACKBONE, run_stage_in, tiny_params, write_params
+
+        write_params(folder, tiny_params() | {"detectors": ["patch_memory"]})
+        run_stage_in(folder, export_backbone.export, "--backbone", BACKBONE)
+
+    return built_once(tmp_path_factory, "patch_backbone_project", build)
+
+
 @pytest.fixture(scope="session", params=["of the size of the features", "of another size"])
-def detecting_project(tmp_path_factory, request) -> Path:
+def detecting_project(tmp_path_factory, tiny_project, patch_backbone_project, request) -> Path:
     """Like `tiny_project`, with a detector beside two other voters. Not to be changed."""
 
     def build(folder: Path) -> None:
         from tests.parts import write_class_folders
-        from tests.project import N_PER_CLASS, run_stages_in, tiny_params
+        from tests.project import N_PER_CLASS, run_stages_in, share_backbones, share_network, tiny_params
 
+        is_of_one_size = request.param == "of the size of the features"
+        if is_of_one_size:
+            share_backbones(patch_backbone_project, folder)
+        share_network(tiny_project, folder)
         write_class_folders(folder / "data" / "raw", N_PER_CLASS)
         params = tiny_params() | {"classifiers": ["svm"], "detectors": ["patch_memory"]}
-        params["patch_memory"]["image_size"] = 64 if request.param == "of the size of the features" else 96
+        params["patch_memory"]["image_size"] = 64 if is_of_one_size else 96
         run_stages_in(folder, params)
 
     return built_once(tmp_path_factory, f"detecting_project {request.param}".replace(" ", "_"), build)
 
 
 @pytest.fixture(scope="session")
-def good_parts_project(tmp_path_factory) -> Path:
+def good_parts_project(tmp_path_factory, patch_backbone_project) -> Path:
     """Like `tiny_project`, trained on good parts alone, with masks of the defects to test on. Not to be changed."""
 
     def build(folder: Path) -> None:
         from tests.parts import write_good_parts
-        from tests.project import run_stages_in, tiny_params
+        from tests.project import run_stages_in, share_backbones, tiny_params
 
+        share_backbones(patch_backbone_project, folder)
         write_good_parts(folder / "data" / "raw", n_train=40, n_test=12)
         params = tiny_params() | {"detectors": ["patch_memory"]}
         params["decision"]["max_overkill_rate"] = 0.1

@@ -1,6 +1,7 @@
 """A tiny project: the project's own params shrunk, and its stages run in a folder."""
 
 import os
+import shutil
 import sys
 from functools import cache
 from itertools import product
@@ -29,6 +30,7 @@ keep_operators()
 
 BACKBONE = "efficientnet_lite0"
 OTHER_BACKBONE = "efficientnet_lite1"
+NETWORK = "baseline_cnn"
 CLASSIFIERS = ("svm", "random_forest", "xgboost")
 N_PER_CLASS = 32
 
@@ -54,7 +56,7 @@ def tiny_params() -> dict:
     params["features"] |= {"image_size": 64, "flips": [], "layers": layers}
     params["detectors"] = []
     params["patch_memory"] |= {"image_size": 64, "components": 16, "patches": 200}
-    params["networks"] = ["baseline_cnn"]
+    params["networks"] = [NETWORK]
     params["cnn"] |= {
         "image_size": 32, "channels": [8, 16], "epochs": 8, "parts": 2, "learning_rate": 0.01, "batch_size": 8,
     }  # fmt: skip
@@ -87,8 +89,24 @@ def run_stage_in(folder: Path, stage, *arguments: str) -> None:
         sys.argv = argv
 
 
+def share_backbones(project: Path, folder: Path) -> None:
+    """Give a project folder the backbones that another one has exported with the same params."""
+    for name in ("backbones", "patches"):
+        shutil.copytree(project / "models" / name, folder / "models" / name)
+
+
+def share_network(project: Path, folder: Path) -> None:
+    """Give a project folder, of the same photographs and params, what another one has of its trained network."""
+    shutil.copytree(project / "metrics" / "cnn", folder / "metrics" / "cnn")
+    for pattern in ("metrics/training/{}.json", "models/{}*", "models/out_of_fold/{}*"):
+        for path in project.glob(pattern.format(NETWORK)):
+            copy = folder / path.relative_to(project)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, copy)
+
+
 def run_stages_in(folder: Path, params: dict) -> None:
-    """Run every stage on the photographs of a project folder; a backbone that is there is not exported again."""
+    """Run every stage on the photographs of a project folder; backbones and networks that are there are kept."""
     write_params(folder, params)
     run_stage_in(folder, prepare.prepare)
     run_stage_in(folder, plan_tiles.plan)
@@ -97,7 +115,8 @@ def run_stages_in(folder: Path, params: dict) -> None:
             run_stage_in(folder, export_backbone.export, "--backbone", backbone)
         run_stage_in(folder, extract_features.extract, "--backbone", backbone)
     for network in params["networks"]:
-        run_stage_in(folder, train_cnn.train, "--network", network)
+        if not (folder / "metrics" / "training" / f"{network}.json").exists():
+            run_stage_in(folder, train_cnn.train, "--network", network)
     for backbone, classifier in product(params["backbones"], params["classifiers"]):
         run_stage_in(folder, train_shallow.train, "--backbone", backbone, "--classifier", classifier)
     for backbone, detector in product(params["backbones"], params["detectors"]):

@@ -1,7 +1,6 @@
 """The prepare stage over every layout of a source: what the manifest and the metrics say about real-looking folders."""
 
 import json
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from inspection.decision.inspector import Inspector
 from inspection.errors import DataError
 from stages import prepare
 from tests.parts import disguised, draw_part
-from tests.project import run_stage_in, run_stages_in, tiny_params, write_params
+from tests.project import run_stage_in, run_stages_in, share_backbones, tiny_params, write_params
 
 OK, NG = 0, 1
 """Labels, short for the tables below."""
@@ -458,9 +457,9 @@ def test_leaks_keep(leaking, capsys):
 
 
 @pytest.fixture
-def with_backbone(leaking, models_folder) -> Project:
+def with_backbone(leaking, tiny_project) -> Project:
     """`leaking`, with the exported backbone that makes training take seconds."""
-    shutil.copytree(models_folder / "backbones", leaking.folder / "models" / "backbones")
+    share_backbones(tiny_project, leaking.folder)
     return leaking
 
 
@@ -477,7 +476,8 @@ def test_evaluation_says_when_no_score_is_honest(with_backbone, capsys):
     assert len(Inspector(with_backbone.folder / "models").voters) == 3
 
 
-def test_a_folder_of_good_parts_alone_gets_models_and_a_report(project, capsys):
+def test_a_folder_of_good_parts_alone_gets_models_and_a_report(project, patch_backbone_project, capsys):
+    share_backbones(patch_backbone_project, project.folder)
     project.draw(numbered("ok/{:03}.png", 24), OK)
     params = params_with() | {"detectors": ["patch_memory"], "classifiers": ["svm"]}
     run_stages_in(project.folder, params)
