@@ -166,10 +166,14 @@ def _choose_split_salt(groups: Groups, purpose: str, params: DataParams, is_kept
     needs = Needs(images=images * demanded, groups=each_group * demanded)
     salt = choose_salt(groups, purpose, _both_shares(params), needs, is_kept)
     if salt is None:
+        kept = (
+            f" {is_kept.sum()} of the groups were test images before and stay so; to draw them too, remove the entry of "
+            f"{params.source} from data/split.json."
+        )
         raise DataError(
             f"The {len(groups.names)} groups of images are too few or too unequal: none of {MAX_SALTS} draws gives the "
             f"test part {MIN_TEST_IMAGES} images of each class and the training part {params.folds} groups of each. "
-            "Add images, state smaller groups, or lower data.folds."
+            f"Add images, state smaller groups, or lower data.folds.{kept if is_kept.any() else ''}"
         )
     return salt
 

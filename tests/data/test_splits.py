@@ -455,6 +455,18 @@ def test_a_supplied_split_is_redrawn_where_that_is_asked_for(good):
     assert test == {good: pytest.approx(12, abs=1), 1 - good: pytest.approx(8, abs=1)}
 
 
+def test_a_split_that_was_used_cannot_be_redrawn_unnoticed():
+    """Among them all defects; who wants to train on some must say that they were seen."""
+    images = grouped([0] * 24 + [1] * 16, splits=GOOD_ONLY)
+    used = divide(images, data_params(folds=2), 0).entry
+    message = (
+        r"none of 4096 draws .*\. 16 of the groups were test images before and stay so; to draw them too, remove the entry "
+        r"of data/raw from data/split\.json\.$"
+    )
+    with pytest.raises(DataError, match=message):
+        divide(images, data_params(supplied_split="redraw", folds=2, source="data/raw"), 0, used)
+
+
 @pytest.mark.parametrize("leaks", LEAKS)
 def test_training_part_without_good_parts_is_redrawn(leaks):
     images = grouped([1] * 24 + [0] * 16, splits=GOOD_ONLY)
