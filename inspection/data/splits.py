@@ -167,8 +167,8 @@ def _choose_split_salt(groups: Groups, purpose: str, params: DataParams, is_kept
     salt = choose_salt(groups, purpose, _both_shares(params), needs, is_kept)
     if salt is None:
         kept = (
-            f" {is_kept.sum()} of the groups were test images before and stay so; to draw them too, remove the entry of "
-            f"{params.source} from data/split.json."
+            f" {is_kept.sum()} of the groups were test images before and stay so; to draw them too, remove the entry "
+            f"of {params.source} from data/split.json."
         )
         raise DataError(
             f"The {len(groups.names)} groups of images are too few or too unequal: none of {MAX_SALTS} draws gives the "

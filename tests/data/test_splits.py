@@ -460,8 +460,8 @@ def test_a_split_that_was_used_cannot_be_redrawn_unnoticed():
     images = grouped([0] * 24 + [1] * 16, splits=GOOD_ONLY)
     used = divide(images, data_params(folds=2), 0).entry
     message = (
-        r"none of 4096 draws .*\. 16 of the groups were test images before and stay so; to draw them too, remove the entry "
-        r"of data/raw from data/split\.json\.$"
+        r"none of 4096 draws .*\. 20 of the groups were test images before and stay so; to draw them too, remove the "
+        r"entry of data/raw from data/split\.json\.$"
     )
     with pytest.raises(DataError, match=message):
         divide(images, data_params(supplied_split="redraw", folds=2, source="data/raw"), 0, used)
