@@ -465,6 +465,7 @@ def with_backbone(leaking, tiny_project) -> Project:
 
 def test_evaluation_says_when_no_score_is_honest(with_backbone, capsys):
     params = params_with(leaks="keep") | {"classifiers": ["svm", "random_forest"]}
+    params["features"]["tiles"] = "none"
     run_stages_in(with_backbone.folder, params)
     scores = json.loads((with_backbone.folder / "metrics" / "ensemble.json").read_text(encoding="utf-8"))
     assert scores["n_leaking_test_images"] == 2
