@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from inspection.config import AugmentParams, FineTuningParams
 from inspection.errors import ConfigError
 from inspection.networks.cnn import FLIPS, AveragedCNN, MemberCNN
+from inspection.networks.feature_maps import as_map, last_with_positions
 from inspection.networks.graph import Layer, bottlenecks, cut_out, extract_layers
 from inspection.networks.onnx_export import export_onnx
 from inspection.networks.onnx_models import BATCH_SIZE, OnnxModel
-from inspection.networks.pretrained import Normalising, as_map, last_with_positions
+from inspection.networks.pretrained import Normalising
 from inspection.networks.recipes import Progress, Recipe
 from inspection.networks.scratch import ScratchArray
 from inspection.networks.sources import PretrainedNetwork

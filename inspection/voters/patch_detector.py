@@ -5,7 +5,7 @@ contrast do to the photograph, and with what is smaller than they are; there is 
 photographs, and all of them serve; and what a distance means is learned from photographs that the memory does not hold.
 
 A patch map is an ndarray of float32, shape (rows, columns, n_channels): what a network sees at every position of a
-photograph, see `inspection.networks.pretrained.make_patch_map`.
+photograph, see `inspection.networks.feature_maps.make_patch_map`.
 """
 
 from dataclasses import dataclass
